@@ -1,0 +1,1 @@
+"""What every service stands on; the only code that talks to daprd."""

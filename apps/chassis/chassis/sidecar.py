@@ -1,0 +1,121 @@
+"""The seam to Dapr: what the engine asks of a sidecar, and the ways in which it can be refused.
+
+Two implementations: `chassis.daprd` (the real one) and `chassis.memory` (fault injection, unit tests). One suite runs
+against both; where they differ, the in-memory one is wrong.
+
+SidecarError
+├── ETagMismatch    the transaction was refused because an ETag or an insert-only key did not match; nothing applied
+├── Refused         a definite no to this request (too large, malformed); nothing applied
+├── Unreachable     nothing was sent
+└── Unanswered      sent, but the outcome is unknown (time-out, cut connection, 5xx)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class SidecarError(Exception):
+    """The sidecar did not do what was asked."""
+
+
+class ETagMismatch(SidecarError):
+    """An ETag or an insert-only key did not match; nothing was applied."""
+
+
+class Refused(SidecarError):
+    """A definite no to this very request; nothing was applied, and repeating it is pointless."""
+
+
+class Unreachable(SidecarError):
+    """Nothing was sent."""
+
+
+class Unanswered(SidecarError):
+    """It was sent and may have happened, now or later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A value read from the store. `etag` is opaque: compare it, never look into it."""
+
+    value: Any
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a JSON value (never null).
+
+    With `etag`: only if the stored one still has it. With `insert`: only if the key is absent. With neither: always.
+    `ttl` is in seconds.
+    """
+
+    key: str
+    value: Any
+    etag: str | None = None
+    insert: bool = False
+    ttl: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a key; with `etag` only if the stored value still has it. An absent key is no error without `etag`."""
+
+    key: str
+    etag: str | None = None
+
+
+Operation = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event to publish. `event` is a JSON object; `partition_key` keeps an aggregate in order where a broker can."""
+
+    entry_id: str
+    event: Mapping[str, Any]
+    partition_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an invoked app answered."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sidecar(Protocol):
+    """What the engine needs of Dapr. Every call has a time-out of its own and raises only `SidecarError`."""
+
+    async def read(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """Bulk get; absent keys are left out. Keys may repeat; order does not matter."""
+        ...
+
+    async def transact(self, operations: Sequence[Operation]) -> None:
+        """Apply all operations or none. Raises every kind of `SidecarError`; only `Unanswered` is not definite."""
+        ...
+
+    async def publish(self, topic: str, entries: Sequence[Entry]) -> set[str]:
+        """Publish in bulk; returns the ids of the entries that were *not* taken.
+
+        Raises `SidecarError` if nothing is known of any entry.
+        """
+        ...
+
+    async def invoke(
+        self, app: str, method: str, *, body: bytes | None = None, query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None, verb: str = "POST",
+    ) -> Answer:
+        """Call another app's method by service invocation; any HTTP status is an `Answer`."""
+        ...
+
+    async def outbound_ready(self) -> bool:
+        """Tell whether daprd's components are up (`/v1.0/healthz/outbound`); never raises."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
