@@ -1,0 +1,209 @@
+"""A sidecar and its store in memory, for tests: deterministic, and able to fail at every call (`chassis.faults`).
+
+They do what daprd 1.14 with SQLite does, held to it by the suite in tests/seam. Not for production: nothing is kept.
+Time is the clock that is handed in; no randomness, no task of its own.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+from chassis import wire
+from chassis.faults import Crashed, Fault, Faults, Verb
+from chassis.memory_broker import MemoryBroker, through_go
+from chassis.sidecar import (
+    Answer,
+    Delete,
+    Entry,
+    ETagMismatch,
+    Operation,
+    Put,
+    Refused,
+    Sidecar,
+    SidecarError,
+    Stored,
+    Unanswered,
+    Unreachable,
+)
+
+__all__ = ["MemoryBroker", "MemorySidecar", "MemoryStore"]
+
+T = TypeVar("T")
+App = Callable[[str, bytes | None, Mapping[str, str], Mapping[str, str], str], Awaitable[Answer]]
+
+
+class _Row(NamedTuple):
+    value: str
+    etag: str
+    expires: float | None
+
+
+class MemoryStore:
+    """JSON values with ETags, shared by the sidecars of all replicas."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.rows: dict[str, _Row] = {}
+        self.parked: list[Callable[[], object]] = []
+        self._etag = 0
+
+    def read(self, keys: Sequence[str], now: float) -> dict[str, Stored]:
+        """Return what is there and not expired."""
+        found = {key: row for key in keys if (row := self._live(self.rows, key, now))}
+        return {key: Stored(json.loads(row.value), row.etag) for key, row in found.items()}
+
+    def apply(self, operations: Sequence[Operation], now: float) -> None:
+        """Apply all or none, in order; a later operation sees the earlier ones."""
+        rows = dict(self.rows)
+        for operation in operations:
+            if isinstance(operation, Delete):
+                self._delete(rows, operation)
+            else:
+                self._put(rows, operation, now)
+        self.rows = rows
+
+    def land(self) -> list[SidecarError | None]:
+        """Let parked calls happen, in the order of sending; returns each one's error, None where it was applied."""
+        parked, self.parked = self.parked, []
+        outcomes = [_outcome(action) for action in parked]
+        return [each if isinstance(each, SidecarError) else None for each in outcomes]
+
+    def _put(self, rows: dict[str, _Row], put: Put, now: float) -> None:
+        present = self._live(rows, put.key, now)
+        if put.etag and (present is None or present.etag != put.etag):
+            raise ETagMismatch(f"{put.key}: {put.etag} is not its ETag")
+        if not put.etag and (put.insert or put.etag is not None) and present is not None:
+            raise ETagMismatch(f"{put.key} exists")
+        self._etag += 1
+        expires = now + put.ttl if put.ttl and put.ttl > 0 else None
+        rows[put.key] = _Row(json.dumps(put.value), f"etag-{self._etag}", expires)
+
+    @staticmethod
+    def _delete(rows: dict[str, _Row], delete: Delete) -> None:
+        present = rows.get(delete.key)  # like SQLite's, this does not look whether the row has expired
+        if delete.etag and (present is None or present.etag != delete.etag):
+            raise ETagMismatch(f"{delete.key}: {delete.etag} is not its ETag")
+        rows.pop(delete.key, None)
+
+    @staticmethod
+    def _live(rows: dict[str, _Row], key: str, now: float) -> _Row | None:
+        row = rows.get(key)
+        return None if row is None or (row.expires is not None and row.expires <= now) else row
+
+
+class MemorySidecar(Sidecar):
+    """One process's sidecar. `apps` are the apps that `invoke` finds; the mapping may be shared and grow."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        broker: MemoryBroker,
+        *,
+        faults: Faults | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        apps: Mapping[str, App] | None = None,
+    ) -> None:
+        """`clock` gives seconds; it decides what has expired."""
+        self.store, self.broker, self.faults, self.clock = store, broker, faults, clock
+        self.apps: Mapping[str, App] = {} if apps is None else apps
+        self.crashed = self.closed = False
+
+    async def read(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """Bulk get."""
+        wire.bulk_get(keys)
+        return await self._call("read", keys, lambda: self.store.read(_legal(keys), self.clock()))
+
+    async def transact(self, operations: Sequence[Operation]) -> None:
+        """One transaction, judged by the ETags of the moment when it lands."""
+        wire.transaction(operations)
+        sent = [replace(each, value=through_go(each.value)) if isinstance(each, Put) else each for each in operations]
+        await self._call("transact", operations, lambda: self._apply(sent))
+
+    def _apply(self, operations: Sequence[Operation]) -> None:
+        _legal([each.key for each in operations])
+        self.store.apply(operations, self.clock())
+
+    async def publish(self, topic: str, entries: Sequence[Entry]) -> set[str]:
+        """Bulk publish to the broker."""
+        wire.bulk_publish(entries)
+        sent = [replace(each, event=through_go(each.event)) for each in entries]
+        return await self._call("publish", (topic, entries), lambda: self.broker.take(topic, sent))
+
+    async def invoke(
+        self,
+        app: str,
+        method: str,
+        *,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        verb: str = "POST",
+    ) -> Answer:
+        """Call one of `apps`; an unknown one is a 500, as from daprd."""
+        fault = await self._enter("invoke", (app, method))
+        answer = Answer(500, b'{"errorCode":"ERR_DIRECT_INVOKE"}')
+        if app in self.apps and fault.happens:
+            answer = await self.apps[app](method, body, query or {}, headers or {}, verb)
+        await self._leave(fault)
+        return answer
+
+    async def outbound_ready(self) -> bool:
+        """Tell whether this call finds no fault."""
+        try:
+            return await self._call("ready", None, lambda: True)
+        except SidecarError:
+            return False
+
+    async def close(self) -> None:
+        """Refuse later calls."""
+        self.closed = True
+
+    async def _call(self, verb: Verb, subject: Any, action: Callable[[], T]) -> T:
+        fault = await self._enter(verb, subject)
+        if fault.late:
+            self.store.parked.append(action)
+        outcome = _outcome(action) if fault.happens else Unanswered("not reached")
+        await self._leave(fault)
+        if isinstance(outcome, SidecarError):
+            raise outcome
+        return outcome
+
+    async def _enter(self, verb: Verb, subject: Any) -> Fault:
+        if self.crashed:
+            raise Crashed
+        if self.closed:
+            raise Unreachable("this client is closed")
+        fault = (self.faults and self.faults(verb, subject)) or Fault()
+        await asyncio.sleep(0)  # others run while a request travels
+        if fault.before is not None:
+            await fault.before.wait()
+        if self.crashed:
+            raise Crashed
+        return fault
+
+    async def _leave(self, fault: Fault) -> None:
+        if fault.after is not None:
+            await fault.after.wait()
+        await asyncio.sleep(0)
+        self.crashed = self.crashed or fault.error is Crashed
+        if self.crashed:
+            raise Crashed
+        if fault.error is not None:
+            raise fault.error("injected")
+
+
+def _outcome(action: Callable[[], T]) -> T | SidecarError:
+    try:
+        return action()
+    except SidecarError as error:
+        return error
+
+
+def _legal(keys: Sequence[str]) -> Sequence[str]:
+    bad = [key for key in keys if "||" in key]
+    if bad:
+        raise Refused(f"{bad[0]!r} has Dapr's own separator in it")
+    return keys
