@@ -6,6 +6,7 @@ and the followers do.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -46,6 +47,11 @@ class Context:
     correlation_id: str
     revision: int | None = None  # of the event being handled
     origin: str | None = None
+
+    @property
+    def moment(self) -> datetime:
+        """`now` as a date in UTC, for facts that say when they were decided."""
+        return datetime.fromtimestamp(self.now, UTC)
 
 
 @dataclass(frozen=True, slots=True)

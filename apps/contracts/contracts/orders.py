@@ -1,0 +1,98 @@
+"""What the orders service says: its events, and the request that it takes."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from chassis.envelope import Command, Event, Wire
+from contracts.money import Money
+from contracts.values import MAX_LINES, Line, OrderId, Quantity, Reason, Sku, UserId
+
+TOPIC = "orders"
+
+
+class OrderLine(Line):
+    """A line with the price that was agreed for one piece."""
+
+    unit_price: Money
+
+
+class OrderEvent(Event):
+    """A fact about one order. `at` is when it was decided; events published by hand may lack it."""
+
+    aggregate: ClassVar[str] = "order"
+    key: ClassVar[str] = "order_id"
+
+    order_id: OrderId
+    user_id: UserId
+    at: datetime | None = None
+
+
+class OrderCreated(OrderEvent):
+    """An order was accepted: its prices and total stand, everything else is still to come."""
+
+    items: tuple[OrderLine, ...] = Field(max_length=MAX_LINES)
+    total: Money
+
+
+class OrderConfirmed(OrderEvent):
+    """The order is final; its goods are sold."""
+
+    items: tuple[Line, ...] = Field(default=(), max_length=MAX_LINES)
+    total: Money
+
+
+class OrderCancelled(OrderEvent):
+    """The order is over; what was set aside for it is to be released."""
+
+    items: tuple[Line, ...] = Field(default=(), max_length=MAX_LINES)
+    reason: Reason
+
+
+class Wanted(Command):
+    """One line of an order as the customer writes it."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+class OrderRequest(Command):
+    """What a customer sends: who, and 1 to 50 different products. Unknown fields are refused."""
+
+    user_id: UserId
+    items: tuple[Wanted, ...] = Field(min_length=1, max_length=MAX_LINES)
+
+    @field_validator("items")
+    @classmethod
+    def _each_product_once(cls, items: tuple[Wanted, ...]) -> tuple[Wanted, ...]:
+        skus = [item.sku for item in items]
+        if twice := sorted({sku for sku in skus if skus.count(sku) > 1}):
+            raise ValueError(f"a product appears once in an order, with its quantity; repeated: {', '.join(twice)}")
+        return items
+
+
+class OrderMoment(Wire):
+    """A step of an order's life, for its timeline."""
+
+    status: str
+    at: datetime | None = None
+
+
+class OrderAnswer(Wire):
+    """An order as it is shown."""
+
+    order_id: OrderId
+    user_id: UserId
+    status: str
+    reason: str | None = None
+    items: tuple[OrderLine, ...]
+    total: Money
+    timeline: tuple[OrderMoment, ...]
+
+
+class OrderAccepted(Wire):
+    """The answer to an accepted order: it is stored and will end confirmed or cancelled."""
+
+    order_id: OrderId
+    status: str
