@@ -1,0 +1,32 @@
+# Everything a newcomer types. Recipes use relative paths only, so the folder's own path may hold spaces.
+
+UV_VERSION := 0.13.8
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup run check test clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## Create .venv and find or build daprd (once; some minutes on a bare machine)
+	@dapr/local/uv.sh $(UV_VERSION) sync --locked
+	@.venv/bin/outrigger runtime >/dev/null
+
+run: setup ## Start everything and say where to look; Ctrl-C stops it
+	@.venv/bin/outrigger up
+
+check: ## Lint, types, architecture, unit tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright
+	.venv/bin/lint-imports
+	.venv/bin/deptry .
+	.venv/bin/pytest -q -n auto -m "not real and not e2e"
+
+test: setup check ## All of check, then everything on real sidecars and a real broker
+	.venv/bin/pytest -q -m "real or e2e"
+
+clean: ## Remove what runs and checks leave (.outrigger, caches); .venv and the built daprd stay
+	@if [ -f .outrigger/run.json ] && [ -x .venv/bin/outrigger ]; then .venv/bin/outrigger down; fi
+	rm -rf .outrigger .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find apps dapr tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,140 @@
+"""The command line. Every command is a few lines here and a module of its own."""
+
+import asyncio
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from outrigger import doctor as examination
+from outrigger import logs as logfiles
+from outrigger import status as states
+from outrigger import up as running
+from outrigger.errors import LauncherError
+from outrigger.home import find_home
+from outrigger.load import Tally, place_orders
+from outrigger.runtime import daprd
+from outrigger.state import RunState, read_run
+
+app = typer.Typer(
+    help="Runs the whole system on this machine: apps, sidecars and their broker.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, alone, on stdout.")]
+
+
+def main() -> None:
+    """Run the command line; a fault of the surroundings is one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except LauncherError as error:
+        print(f"outrigger: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(141)  # the reader of our output is gone, as in `outrigger logs | head`
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The gateway's port (else the template's).")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when ready, and leave it running.")] = False,
+) -> None:
+    """Start everything and say where to look; Ctrl-C stops it."""
+    running.up(find_home(), port=port, detach=detach)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `up` started; data stays."""
+    print("Stopped." if running.down(find_home()) else "Nothing runs here. Start it with `outrigger up`.")
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show processes, ports and readiness."""
+    described = asyncio.run(states.describe(current_run()))
+    if as_json:
+        print(json.dumps(described))
+    else:
+        Console().print(states.table(described))
+
+
+@app.command()
+def logs(
+    service: Annotated[
+        str | None, typer.Argument(help="A service (orders) or process (orders.daprd); else all.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
+) -> None:
+    """Show what the processes say."""
+    files = logfiles.tails(find_home(), service)
+    try:
+        for line in logfiles.recent(files):
+            print(line)
+        for line in logfiles.forever(files) if follow else ():
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        return
+
+
+@app.command()
+def doctor() -> None:
+    """Look at what a run needs; exit code 1 if it would fail."""
+    findings = examination.examine(find_home())
+    for finding in findings:
+        print(f"{'ok ' if finding.good else 'BAD'}  {finding.what}: {finding.detail}")
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def order(
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Until each is confirmed or cancelled.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds; what has not ended by then counts as open.")
+    ] = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """Place orders and say how they ended."""
+    url = current_run().gateway
+    columns = TextColumn("orders"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("orders", total=count)
+        work = place_orders(url, count=count, wait=wait, within=timeout, each=lambda: progress.advance(bar))
+        tally = asyncio.run(work)
+    print(json.dumps(tally.summary()) if as_json else told(tally))
+
+
+@app.command()
+def runtime() -> None:
+    """Find or build daprd and print where it is."""
+    print(daprd(find_home()))
+
+
+def current_run() -> RunState:
+    """Return the live run of this folder, or say that there is none."""
+    run = read_run(find_home().run_file)
+    if run is None or not run.alive():
+        raise LauncherError("Nothing runs here: start it with `outrigger up`.")
+    return run
+
+
+def told(tally: Tally) -> str:
+    """Put a tally into words."""
+    summary = tally.summary()
+    latency = summary["latency_ms"]
+    end = f"; p50 {latency['p50']} ms, p99 {latency['p99']} ms" if latency["p50"] is not None else ""
+    return f"{summary['confirmed']} confirmed, {summary['cancelled']} cancelled, {summary['open']} open{end}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What is executed for a service: the app's command line and its sidecar's, with environment, folder and log file.
+
+The Dapr CLI finds sidecars by their process name and command line, so the shape here is a contract: the process is
+named `daprd`, flags are `--flag value` pairs from the first on, `--app-id` is not last, flags without a value come
+at the end.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from outrigger.home import Home
+from outrigger.ports import LOOPBACK
+from outrigger.template import App, Template, resolve
+
+DRAIN = 25  # s that a sidecar keeps serving a stopping app; above the app's own limit for draining
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A process to run. `executable` is what is loaded, `argv[0]` what the process list shows."""
+
+    name: str
+    executable: Path
+    argv: tuple[str, ...]
+    folder: Path
+    env: Mapping[str, str]
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports of one service, all on the loopback address."""
+
+    app: int
+    http: int
+    grpc: int
+    internal: int
+
+
+def app_command(home: Home, template: Template, app: App, ports: Ports) -> Command:
+    """Return how to run the app; it reads its ports from the environment, as under `dapr run`."""
+    folder = resolve(home.template.parent, app.app_dir_path)
+    given = {
+        "APP_ID": app.app_id,
+        "APP_PORT": str(ports.app),
+        "APP_PROTOCOL": template.setting(app, "app_protocol") or "http",
+        "DAPR_HTTP_PORT": str(ports.http),
+        "DAPR_GRPC_PORT": str(ports.grpc),
+        "OUTRIGGER_INSTANCE": f"{app.app_id}-0",  # a restarted process of this name resumes its lane at once
+        "PYTHONUNBUFFERED": "1",
+    }
+    program = app.command[0]
+    executable = resolve(folder, program) if os.sep in program else Path(program)
+    env = {**_inherited(), **given, **template.env(app)}
+    return Command(
+        f"{app.app_id}.app", executable, tuple(app.command), folder, env, home.logs / f"{app.app_id}.app.log"
+    )
+
+
+def sidecar_command(home: Home, template: Template, app: App, ports: Ports, daprd: Path) -> Command:
+    """Return how to run the sidecar of an app."""
+    folder = resolve(home.template.parent, app.app_dir_path)
+    argv = ("daprd", *_pairs(home, template, app, ports, folder), *_switches(template, app))
+    # What the sidecar tells the others as its address; else it picks one that the host shows to the network.
+    env = {**_inherited(), "DAPR_HOST_IP": LOOPBACK}
+    return Command(f"{app.app_id}.daprd", daprd, argv, folder, env, home.logs / f"{app.app_id}.daprd.log")
+
+
+def _pairs(home: Home, template: Template, app: App, ports: Ports, folder: Path) -> list[str]:
+    """Return the flags with a value. Paths are relative, so that none holds a space, wherever the checkout lies."""
+    config = template.setting(app, "config_file_path")
+    flags: dict[str, object] = {
+        "app-id": app.app_id,
+        "dapr-http-port": ports.http,
+        "dapr-grpc-port": ports.grpc,
+        "dapr-internal-grpc-port": ports.internal,  # the default derives from the app id
+        "dapr-internal-grpc-listen-address": LOOPBACK,
+        "dapr-listen-addresses": LOOPBACK,
+        "app-port": ports.app,
+        "app-protocol": template.setting(app, "app_protocol") or "http",
+        "resources-path": os.path.relpath(home.resources, folder),
+        "config": config and os.path.relpath(resolve(home.template.parent, config), folder),
+        "log-level": template.setting(app, "log_level"),
+        "app-max-concurrency": template.setting(app, "app_max_concurrency"),
+        "app-health-check-path": template.setting(app, "app_health_check_path"),
+        "app-health-probe-interval": template.setting(app, "app_health_probe_interval"),
+        "app-health-probe-timeout": template.setting(app, "app_health_probe_timeout"),
+        "app-health-threshold": template.setting(app, "app_health_threshold"),
+    }
+    return [part for flag, value in flags.items() if value for part in (f"--{flag}", str(value))]
+
+
+def _switches(template: Template, app: App) -> list[str]:
+    """Return the flags without a value of their own. No placement or scheduler: there are no actors here."""
+    health = ["--enable-app-health-check"] if template.setting(app, "enable_app_health_check") else []
+    return [*health, "--enable-metrics=false"]  # 1.14 listens for them on every address, whatever it is told
+
+
+def _inherited() -> dict[str, str]:
+    """Return our environment without what would steer a sidecar or an app behind the template's back."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("DAPR_", "APP_"))}

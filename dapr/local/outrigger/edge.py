@@ -1,0 +1,67 @@
+"""The system seen from outside: the gateway's HTTP API, as a client uses it."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+from uuid import uuid4
+
+import aiohttp
+
+from outrigger.errors import LauncherError
+
+ENDED = frozenset({"confirmed", "cancelled"})
+_TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+
+
+class Busy(Exception):  # noqa: N818 - named as the fact
+    """Not now: the same request with the same key is safe to repeat."""
+
+
+@dataclass(slots=True)
+class Edge:
+    """A client of the gateway. Use it as an async context manager."""
+
+    url: str
+    http: aiohttp.ClientSession
+
+    @classmethod
+    def at(cls, url: str, *, timeout: float = 15.0) -> Self:
+        """Make a client; `timeout` is for one call, in seconds."""
+        return cls(url, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.close()
+
+    async def products(self) -> list[dict[str, Any]]:
+        """Return the catalogue."""
+        async with self.http.get(f"{self.url}/api/v1/products") as answer:
+            return (await _body(answer))["products"]
+
+    async def place(self, order: dict[str, Any], key: str | None = None) -> str:
+        """Place an order under an idempotency key; returns its id. Raises `Busy` when it is to be repeated."""
+        headers = {"Idempotency-Key": key or str(uuid4())}
+        try:
+            async with self.http.post(f"{self.url}/api/v1/orders", json=order, headers=headers) as answer:
+                return (await _body(answer))["orderId"]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Busy(str(error)) from error
+
+    async def status(self, order_id: str) -> str:
+        """Return an order's status. Raises `Busy` when it cannot be had now."""
+        try:
+            async with self.http.get(f"{self.url}/api/v1/orders/{order_id}") as answer:
+                return (await _body(answer))["status"]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Busy(str(error)) from error
+
+
+async def _body(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    if answer.status in _TRY_AGAIN:
+        raise Busy(f"{answer.status} {answer.reason}")
+    if not answer.ok:
+        raise LauncherError(
+            f"{answer.method} {answer.url.path} was refused with {answer.status}: {await answer.text()}"
+        )
+    return await answer.json()

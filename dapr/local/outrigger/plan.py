@@ -1,0 +1,81 @@
+"""A run before it starts: which processes, on which ports, with which resources. Making a plan starts nothing."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from outrigger.commands import Command, Ports, app_command, sidecar_command
+from outrigger.errors import LauncherError
+from outrigger.home import Home
+from outrigger.parts import Part, parts_for
+from outrigger.ports import LOOPBACK, free_ports, require_free
+from outrigger.resources import component_types, render
+from outrigger.template import EDGE, App, Template, read_template, resolve
+
+_PER_SERVICE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """An app, its sidecar and their ports."""
+
+    app_id: str
+    ports: Ports
+    app: Command
+    sidecar: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of a run."""
+
+    home: Home
+    template: Template
+    services: list[ServicePlan]
+    parts: list[Part]
+    resources: list[Path]  # the folders to render from
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the outside world calls."""
+        edge = next(service for service in self.services if service.app_id == EDGE)
+        return f"http://{LOOPBACK}:{edge.ports.app}"
+
+    def write_resources(self) -> None:
+        """Render the components with the addresses of this run, and make the folder of the stores' files."""
+        addresses = {key: value for part in self.parts for key, value in part.addresses.items()}
+        render(self.resources, self.home.resources, addresses)
+        self.home.data.mkdir(parents=True, exist_ok=True)
+        for part in self.parts:
+            part.command.folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_plan(home: Home, daprd: Path, gateway_port: int | None = None) -> Plan:
+    """Plan a run of the template; all ports but the gateway's are chosen among the free ones."""
+    template = read_template(home.template)
+    edge_port = gateway_port or _edge(template, home).app_port
+    require_free(edge_port)
+    ports = free_ports(_PER_SERVICE * len(template.apps) + 1, avoid=frozenset({edge_port}))
+    folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
+    parts = parts_for(component_types(folders), home, ports.pop())
+    services = [_service(home, template, app, daprd, _ports(app, ports, edge_port)) for app in template.apps]
+    return Plan(home, template, services, parts, folders)
+
+
+def _ports(app: App, free: list[int], edge_port: int) -> Ports:
+    own = Ports(*(free.pop() for _ in range(_PER_SERVICE)))
+    return replace(own, app=edge_port) if app.app_id == EDGE else own
+
+
+def _service(home: Home, template: Template, app: App, daprd: Path, ports: Ports) -> ServicePlan:
+    folder = resolve(home.template.parent, app.app_dir_path)
+    if not folder.is_dir():
+        raise LauncherError(f"{home.template}: appDirPath of {app.app_id} is {folder}, which is no folder.")
+    sidecar = sidecar_command(home, template, app, ports, daprd)
+    return ServicePlan(app.app_id, ports, app_command(home, template, app, ports), sidecar)
+
+
+def _edge(template: Template, home: Home) -> App:
+    for app in template.apps:
+        if app.app_id == EDGE:
+            return app
+    raise LauncherError(f"{home.template} has no app `{EDGE}`: that is the one the outside world calls.")

@@ -1,0 +1,73 @@
+"""Rendering `components/` into `.outrigger/resources`, which the sidecars of a run watch.
+
+Only addresses that a run chooses are changed; all else is copied as it is written. A swap of broker or store rewrites
+the rendered files, so `git status` stays clean.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from outrigger.errors import LauncherError
+
+Addresses = Mapping[tuple[str, str], str]
+"""Which value a run gives: (component type, metadata name) -> value."""
+
+
+def render(folders: Sequence[Path], target: Path, addresses: Addresses) -> list[Path]:
+    """Write the YAML files of `folders` to `target` with this run's addresses; other files there are removed.
+
+    Two files of one name are refused: one would silently hide the other.
+    """
+    sources = _sources(folders)
+    target.mkdir(parents=True, exist_ok=True)
+    for stale in set(target.iterdir()) - {target / name for name in sources}:
+        stale.unlink()
+    return [_write(target / name, render_text(source.read_text(), addresses)) for name, source in sources.items()]
+
+
+def render_text(text: str, addresses: Addresses) -> str:
+    """Put the addresses into the components of one file."""
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    for document in documents:
+        _readdress(document, addresses)
+    return yaml.safe_dump_all(documents, sort_keys=False, width=120)
+
+
+def component_types(folders: Iterable[Path]) -> set[str]:
+    """Return the types of all components, such as `pubsub.redis`."""
+    documents = (
+        document for source in _sources(folders).values() for document in yaml.safe_load_all(source.read_text())
+    )
+    return {document["spec"]["type"] for document in documents if document and document.get("kind") == "Component"}
+
+
+def _sources(folders: Iterable[Path]) -> dict[str, Path]:
+    sources: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise LauncherError(f"resourcesPaths names {folder}, which is no folder.")
+        for source in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+            if other := sources.get(source.name):
+                raise LauncherError(f"{source} and {other} have one name: rename one, a run needs both.")
+            sources[source.name] = source
+    return sources
+
+
+def _readdress(document: dict[str, Any], addresses: Addresses) -> None:
+    if document.get("kind") != "Component":
+        return
+    kind = document["spec"]["type"]
+    for item in document["spec"].get("metadata", []):
+        if (kind, item["name"]) in addresses:
+            item["value"] = addresses[kind, item["name"]]
+
+
+def _write(path: Path, text: str) -> Path:
+    """Replace the file in one step: a sidecar that watches the folder must not read half of it."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(f"# Rendered by outrigger from components/; changes here last until the next `up`.\n{text}")
+    draft.replace(path)
+    return path

@@ -1,0 +1,63 @@
+"""`outrigger status`: what runs, where, and whether it is ready."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+from rich.table import Table
+
+from outrigger.state import ProcessState, RunState, ServiceState
+
+
+async def describe(run: RunState) -> dict[str, Any]:
+    """Return the state of the run as plain data; readiness is asked of each app now."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
+        ready = await asyncio.gather(*(_ready(http, service) for service in run.services.values()))
+    return {
+        "name": run.name,
+        "folder": run.folder,
+        "phase": run.phase.value if run.alive() else "dead",
+        "gateway": run.gateway,
+        "launcherPid": run.launcher.pid,
+        "services": [_service(one, is_ready) for one, is_ready in zip(run.services.values(), ready, strict=True)],
+        "parts": [_process(part) for part in run.parts.values()],
+    }
+
+
+def table(described: dict[str, Any]) -> Table:
+    """Draw it for people."""
+    title = f"{described['name']}: {described['phase']} at {described['gateway']}"
+    drawn = Table("service", "ready", "app", "sidecar", "app port", "dapr http", "dapr grpc", "restarts", title=title)
+    for one in described["services"]:
+        pids = [str(one[side]["pid"] or "-") for side in ("app", "sidecar")]
+        ports = [str(one[port]) for port in ("appPort", "daprHttpPort", "daprGrpcPort")]
+        restarts = f"{one['app']['restarts']} / {one['sidecar']['restarts']}"
+        drawn.add_row(one["appId"], "yes" if one["ready"] else "no", *pids, *ports, restarts)
+    for part in described["parts"]:
+        drawn.add_row(part["name"], "", str(part["pid"] or "-"), "", "", "", "", str(part["restarts"]))
+    return drawn
+
+
+def _service(service: ServiceState, is_ready: bool) -> dict[str, Any]:
+    return {
+        "appId": service.app_id,
+        "ready": is_ready,
+        "appPort": service.app_port,
+        "daprHttpPort": service.dapr_http_port,
+        "daprGrpcPort": service.dapr_grpc_port,
+        "app": _process(service.app),
+        "sidecar": _process(service.sidecar),
+    }
+
+
+def _process(state: ProcessState) -> dict[str, Any]:
+    pid = state.pid if state.process() else None
+    return {"name": state.name, "pid": pid, "restarts": state.restarts, "log": state.log}
+
+
+async def _ready(http: aiohttp.ClientSession, service: ServiceState) -> bool:
+    try:
+        async with http.get(f"{service.app_url}/ready") as answer:
+            return answer.ok
+    except (aiohttp.ClientError, TimeoutError):
+        return False

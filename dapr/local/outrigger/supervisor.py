@@ -1,0 +1,185 @@
+"""The process behind a run: starts the parts, then apps and sidecars, keeps them alive, and stops them in order.
+
+It holds the instance lock for as long as it lives, and talks to whoever started it through `tell`.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+
+from outrigger.announce import announce, facts
+from outrigger.errors import LauncherError
+from outrigger.parts import until_answering
+from outrigger.plan import Plan, ServicePlan
+from outrigger.ports import LOOPBACK
+from outrigger.processes import Child
+from outrigger.state import Phase, ProcessState, RunState, ServiceState
+from outrigger.template import EDGE
+
+PATIENCE = 120.0  # s until everything must be ready
+_TOO_OFTEN = 3  # deaths before the first readiness that end the attempt
+_DRAIN = 30.0
+_CLOSE = 10.0
+
+Tell = Callable[[str], None]
+
+
+class Supervisor:
+    """One run. Create it inside a running event loop."""
+
+    def __init__(self, plan: Plan, tell: Tell) -> None:
+        self.plan = plan
+        self.phase = Phase.STARTING
+        self._tell = tell
+        self._parts = [Child(part.command, self._changed) for part in plan.parts]
+        self._apps = {service.app_id: Child(service.app, self._changed) for service in plan.services}
+        self._sidecars = {service.app_id: Child(service.sidecar, self._changed) for service in plan.services}
+        self._launcher = ProcessState.of(os.getpid(), "launcher")
+        self._announcing: dict[str, asyncio.Task[bool]] = {}
+        self._http: aiohttp.ClientSession | None = None
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Bring everything up, call `ready`, and stay until `stop`; always leaves no process behind."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as self._http:
+            try:
+                await _unless(stop, self._bring_up())
+                if not stop.is_set():
+                    self.phase = Phase.READY
+                    self._save()
+                    ready()
+                await stop.wait()
+            finally:
+                await self._take_down()
+
+    async def _bring_up(self) -> None:
+        self.plan.write_resources()
+        for part, child in zip(self.plan.parts, self._parts, strict=True):
+            await _start(child)
+            await until_answering(part.port)  # a sidecar that finds no broker gives up
+        for service in self.plan.services:
+            await _start(self._sidecars[service.app_id])
+            await _start(self._apps[service.app_id])
+        await self._until_ready()
+
+    async def _until_ready(self) -> None:
+        """Wait for every app; a service that keeps dying or takes too long ends the attempt with its reason."""
+        deadline = time.monotonic() + PATIENCE
+        waiting = {service.app_id: service for service in self.plan.services}
+        while waiting:
+            for name, service in list(waiting.items()):
+                if await self._is_ready(service):
+                    del waiting[name]
+                    self._tell(f"{name} is ready")
+                self._give_up_on_dying(name)
+            if time.monotonic() > deadline:
+                raise LauncherError(self._not_ready(sorted(waiting)))
+            await asyncio.sleep(0.1)
+
+    async def _is_ready(self, service: ServicePlan) -> bool:
+        assert self._http is not None  # noqa: S101 - set by run
+        try:
+            async with self._http.get(f"http://{LOOPBACK}:{service.ports.app}/ready") as answer:
+                return answer.ok
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    def _give_up_on_dying(self, name: str) -> None:
+        for child in (self._apps[name], self._sidecars[name]):
+            if child.restarts >= _TOO_OFTEN:
+                raise LauncherError(f"{child.command.name} dies as it starts; the end of its log:\n{_tail(child)}")
+
+    def _not_ready(self, names: list[str]) -> str:
+        child = self._apps[names[0]]
+        told = f"Not ready after {PATIENCE:.0f} s: {', '.join(names)}. The end of {child.command.log}:"
+        return f"{told}\n{_tail(child)}"
+
+    async def _take_down(self) -> None:
+        """Stop in order: the edge, so that what it took is still answered; subscriptions, apps, sidecars, broker."""
+        self.phase = Phase.STOPPING
+        self._save()
+        for task in self._announcing.values():
+            task.cancel()
+        if edge := self._apps.get(EDGE):
+            await edge.stop(_DRAIN)
+        for sidecar in self._sidecars.values():
+            sidecar.terminate()
+        await asyncio.gather(*(app.stop(_DRAIN) for app in self._apps.values()))
+        await asyncio.gather(*(sidecar.stop(_CLOSE) for sidecar in self._sidecars.values()))
+        await asyncio.gather(*(part.stop(_CLOSE) for part in self._parts))
+        self.plan.home.run_file.unlink(missing_ok=True)
+
+    def _changed(self, child: Child) -> None:
+        """Write the new state, tell of a death, and tell the sidecar about its (new) app."""
+        self._save()
+        if self.phase is Phase.STOPPING:
+            return
+        if child.pid is None:
+            self._tell(f"{child.command.name} ended with {child.last_exit}; it is started again")
+            return
+        for service in self.plan.services:
+            if child in (self._apps[service.app_id], self._sidecars[service.app_id]):
+                self._announce(service)
+
+    def _announce(self, service: ServicePlan) -> None:
+        if earlier := self._announcing.pop(service.app_id, None):
+            earlier.cancel()
+        if self._http and self._sidecars[service.app_id].pid:
+            told = facts(self.plan, service, os.getpid(), self._apps[service.app_id].pid)
+            task = asyncio.create_task(announce(self._http, service.ports.http, told))
+            self._announcing[service.app_id] = task
+
+    def _save(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # `make clean` under a live run takes the folder away
+            self._state().save(self.plan.home.run_file)
+
+    def _state(self) -> RunState:
+        return RunState(
+            name=self.plan.template.name,
+            folder=str(self.plan.home.root),
+            phase=self.phase,
+            launcher=self._launcher,
+            gateway=self.plan.gateway_url,
+            parts={child.command.name: child.state() for child in self._parts},
+            services={service.app_id: self._service_state(service) for service in self.plan.services},
+        )
+
+    def _service_state(self, service: ServicePlan) -> ServiceState:
+        return ServiceState(
+            app_id=service.app_id,
+            app_port=service.ports.app,
+            dapr_http_port=service.ports.http,
+            dapr_grpc_port=service.ports.grpc,
+            app=self._apps[service.app_id].state(),
+            sidecar=self._sidecars[service.app_id].state(),
+        )
+
+
+async def _start(child: Child) -> None:
+    try:
+        await child.start()
+    except OSError as error:
+        command = child.command
+        raise LauncherError(f"{command.name}: {command.executable} cannot be started ({error.strerror}).") from error
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, but leave it as soon as `stop` is set."""
+    doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not doing.done():
+        doing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await doing
+
+
+def _tail(child: Child, lines: int = 12) -> str:
+    try:
+        return "\n".join(child.command.log.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(no log)"

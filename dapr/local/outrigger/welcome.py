@@ -1,0 +1,38 @@
+"""What is printed when everything is ready: where to look, and a command that works."""
+
+import asyncio
+import json
+
+import aiohttp
+
+from outrigger.edge import Busy, Edge
+from outrigger.errors import LauncherError
+from outrigger.state import RunState
+
+_FALLBACK = "sku-1"
+
+
+def welcome(run: RunState, *, detached: bool) -> str:
+    """Return the text, with a product that is in the catalogue now."""
+    order = {"userId": "user-1", "items": [{"sku": asyncio.run(_some_sku(run.gateway)), "quantity": 2}]}
+    stop = "\n  outrigger down           stop it" if detached else ""
+    return f"""Ready: {run.gateway}
+
+Place an order:
+  curl -i -X POST {run.gateway}/api/v1/orders -H 'content-type: application/json' \\
+    -H 'Idempotency-Key: my-first' -d '{json.dumps(order)}'
+and look at it under the Location that it answers.
+
+More (in .venv/bin):
+  outrigger order --count 100 --wait
+  outrigger status         processes and ports
+  outrigger logs -f        what they say{stop}
+"""
+
+
+async def _some_sku(url: str) -> str:
+    try:
+        async with Edge.at(url, timeout=5) as edge:
+            return (await edge.products())[0]["sku"]
+    except (aiohttp.ClientError, TimeoutError, Busy, LauncherError, LookupError, TypeError):
+        return _FALLBACK
