@@ -18,6 +18,7 @@ Stock = Annotated[int, Field(ge=0, le=MAX_STOCK)]
 class ProductEvent(Event):
     """A fact about one product. `at` is when it was decided; events published by hand may lack it."""
 
+    topic: ClassVar[str] = TOPIC
     aggregate: ClassVar[str] = "product"
     key: ClassVar[str] = "sku"
 
@@ -43,6 +44,7 @@ class PriceChanged(ProductEvent):
 class ReservationEvent(Event):
     """A fact about what is set aside for one order."""
 
+    topic: ClassVar[str] = TOPIC
     aggregate: ClassVar[str] = "reservation"
     key: ClassVar[str] = "order_id"
 

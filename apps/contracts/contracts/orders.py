@@ -21,6 +21,7 @@ class OrderLine(Line):
 class OrderEvent(Event):
     """A fact about one order. `at` is when it was decided; events published by hand may lack it."""
 
+    topic: ClassVar[str] = TOPIC
     aggregate: ClassVar[str] = "order"
     key: ClassVar[str] = "order_id"
 

@@ -1,0 +1,57 @@
+"""Products: prices and the books of their pieces."""
+
+import pytest
+from pydantic import ValidationError
+
+from chassis.problems import Conflict, NotFound
+from contracts.inventory import MAX_STOCK, PriceChanged, ProductAdded
+from contracts.money import Money
+from inventory.domain import AddProduct, ChangePrice, Restock, Restocked, StockSold, product, rules
+from inventory.views import ProductRow, product_list
+from support.given import given
+
+ADDED = ProductAdded(sku="TEA", product_name="Tea", price=Money(450), stock=10)
+ADD = AddProduct(sku="TEA", name="Tea", price=Money(450), stock=10)
+DEARER = PriceChanged(sku="TEA", product_name="Tea", price=Money(500))
+
+
+def test_a_product_is_added_once() -> None:
+    given(rules).when(ADD).then(ADDED).and_state(product("TEA"), initial=10, available=10, reserved=0, committed=0)
+    given(rules, ADDED, DEARER).when(ADD).then_nothing()
+
+
+def test_a_price_changes() -> None:
+    given(rules, ADDED).when(ChangePrice(sku="TEA", price=Money(500))).then(DEARER)
+
+
+def test_the_same_price_is_no_news() -> None:
+    given(rules, ADDED).when(ChangePrice(sku="TEA", price=Money(450))).then_nothing()
+
+
+def test_pieces_come_in() -> None:
+    outcome = given(rules, ADDED).when(Restock(sku="TEA", quantity=5)).then(Restocked(sku="TEA", quantity=5))
+    outcome.and_state(product("TEA"), initial=10, restocked=5, available=15)
+
+
+def test_the_books_have_an_end() -> None:
+    given(rules, ADDED).when(Restock(sku="TEA", quantity=MAX_STOCK)).then_refused(Conflict, field="quantity")
+
+
+@pytest.mark.parametrize("command", [ChangePrice(sku="TEA", price=Money(1)), Restock(sku="TEA", quantity=1)])
+def test_only_what_is_on_offer_can_change(command: ChangePrice | Restock) -> None:
+    given(rules).when(command).then_refused(NotFound, field="sku")
+
+
+def test_no_fact_makes_a_term_negative() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        given(rules, ADDED, StockSold(sku="TEA", quantity=1, order_id="o-1"))
+
+
+def test_stock_comes_in_whole_pieces() -> None:
+    with pytest.raises(ValidationError):
+        Restock.model_validate({"sku": "TEA", "quantity": 1.5})
+
+
+def test_the_list_shows_the_newest_price() -> None:
+    row = product_list.fold(product_list.fold(None, ADDED), DEARER)
+    assert row == ProductRow(sku="TEA", name="Tea", price=Money(500))
