@@ -38,6 +38,7 @@ class Event(Wire):
     aggregate: ClassVar[str] = ""
     key: ClassVar[str] = ""
     published: ClassVar[bool] = True
+    topic: ClassVar[str] = ""  # the owning service's; only events that others subscribe to need it
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -63,7 +64,7 @@ class Envelope(Wire):
     """What travels. The first five fields are required of anyone; the rest we always write."""
 
     event_type: str = Field(min_length=1, max_length=100)
-    event_id: str = Field(min_length=1, max_length=200)
+    event_id: str = Field(pattern=r"^[A-Za-z0-9._:-]{1,200}$")  # ids of commands have a `/`: never the same
     timestamp: datetime
     version: str = Field(min_length=1, max_length=20)
     payload: dict[str, Any]

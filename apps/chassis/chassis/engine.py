@@ -1,0 +1,314 @@
+"""One replica: takes a lane, runs its executor and followers, watches for lanes that nobody looks after.
+
+The main lane takes what comes in. An abandoned lane (released with work left, or its head unchanged for a lease on our
+own monotonic clock) is adopted whole: followers run on it until each is at its tail, then it is given back.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from chassis import keys
+from chassis.executor import Executor, Item
+from chassis.followers import Commands, Follower, Reaction, Relay
+from chassis.journal import PAUSE, Fenced, Head, Lane, Lanes
+from chassis.process import Settings
+from chassis.problems import Unprocessed
+from chassis.rules import Rules
+from chassis.sidecar import Delete, Put, Sidecar, SidecarError, Unreachable
+from chassis.views import Views
+from chassis.work import Reply, Work
+
+log = logging.getLogger(__name__)
+
+
+class StoreUnfit(Exception):  # noqa: N818 - a fact about the store
+    """This store cannot hold a ledger."""
+
+
+async def probe(sidecar: Sidecar) -> None:
+    """Try what the engine relies on, under keys of our own, and believe only what can be read afterwards.
+
+    Raises `StoreUnfit` with what is wrong, `SidecarError` where the store does not answer.
+    """
+    first, second = sorted(keys.key("probe", uuid4().hex) for _ in range(2))
+    await sidecar.transact([Put(first, 1, insert=True)])
+    stale = (await sidecar.read([first]))[first].etag
+    await sidecar.transact([Put(first, 2, etag=stale)])
+    await _must_fail(sidecar, [Put(second, 1), Put(first, 3, etag=stale)])
+    await _must_fail(sidecar, [Put(second, 1), Put(first, 3, insert=True)])
+    found = {k: s.value for k, s in (await sidecar.read([first, second])).items()}
+    await sidecar.transact([Delete(first), Delete(second)])
+    if found != {first: 2}:
+        raise StoreUnfit(
+            "the state store applied part of a transaction that had to fail, so it cannot hold a ledger: Redis, for "
+            "one, has no rollback. Use SQLite on one host or PostgreSQL (components/store)"
+        )
+
+
+async def _must_fail(sidecar: Sidecar, operations: list[Put]) -> None:
+    try:
+        await sidecar.transact(operations)
+    except Unreachable:
+        raise
+    except SidecarError:
+        return
+
+
+class Running:
+    """A lane in our hands: its executor, and its followers as tasks that are started again when they fail."""
+
+    def __init__(self, executor: Executor, *, adopted: bool) -> None:
+        """`adopted`: to be given back when every follower is at the tail."""
+        self.executor, self.adopted = executor, adopted
+        self.followers: dict[str, asyncio.Task[None]] = {}
+        self.relay: Relay | None = None
+
+    async def run(self, followers: Iterable[Follower]) -> None:
+        """Run until the executor is stopped; raises `Fenced`."""
+        self.refresh(followers)
+        try:
+            await self.executor.run()
+        finally:
+            for task in self.followers.values():
+                task.cancel()
+
+    def refresh(self, followers: Iterable[Follower]) -> None:
+        """Start followers that are new, end those that are gone."""
+        wanted = {f.name: f for f in followers}
+        for name in set(self.followers) - set(wanted):
+            self.followers.pop(name).cancel()
+            self.executor.marks.pop(name, None)
+        for name in set(wanted) - set(self.followers):
+            self.executor.marks.setdefault(name, 0)
+            self.followers[name] = asyncio.create_task(_forever(wanted[name], self.executor))
+            if isinstance(wanted[name], Relay):
+                self.relay = wanted[name]
+
+    @property
+    def drained(self) -> bool:
+        """Tell whether every follower is at the tail."""
+        return all(mark >= self.executor.head.tail for mark in self.executor.marks.values())
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether waiting a little would leave less for the next owner."""
+        publishing = self.executor.backlog > 0 and not (self.relay and self.relay.failing)
+        return self.executor.queued > 0 or publishing
+
+
+async def _forever(follower: Follower, executor: Executor) -> None:
+    while True:
+        try:
+            await follower.follow(executor)
+        except Exception:
+            log.exception("a follower failed and starts again from its mark", extra={"follower": follower.name})
+        await asyncio.sleep(1)
+
+
+class Engine:
+    """Everything behind a service's HTTP surface."""
+
+    def __init__(
+        self, service: str, rules: Rules, sidecar: Sidecar, settings: Settings, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Nothing runs before `run`."""
+        self.service, self.rules, self.sidecar, self.settings, self.clock = service, rules, sidecar, settings, clock
+        self.lanes = Lanes(sidecar, settings.instance)
+        self.views = Views(sidecar, rules)
+        self.main: Running | None = None
+        self.running: dict[int, Running] = {}
+        self.reason = "starting: waiting for the sidecar"
+        self.ready = asyncio.Event()
+        self._commands = Commands(rules, clock)
+        self._watcher: asyncio.Task[None] | None = None
+        self._draining = False
+
+    # what the service calls
+
+    async def submit(self, work: Work, size: int) -> Reply:
+        """Run a command; raises what it was refused with, `Unprocessed` or `OutcomeUnknown`."""
+        if self.main is None:
+            raise Unprocessed(f"this service cannot take commands now ({self.reason}); try again shortly")
+        executor = self.main.executor
+        if executor.backlog >= self.settings.backlog_records:
+            raise Unprocessed("the broker has been away for too long and the backlog is full; try again later")
+        return await executor.submit_within(work, size, self.settings.answer_within)
+
+    async def deliver(self, work: Work, size: int) -> None:
+        """Run an event's handler; waits as long as it takes, across a change of lanes."""
+        while True:
+            await self.ready.wait()
+            try:
+                if self.main:
+                    await self.main.executor.submit(work, size)
+                    return
+            except Fenced:
+                await asyncio.sleep(PAUSE)
+
+    def degraded(self) -> list[str]:
+        """Say what is not as it should be, although this replica serves."""
+        if self.main is None:
+            return []
+        reasons = []
+        if self.main.relay and self.main.relay.failing:
+            reasons.append("the broker takes no events")
+        if self.main.executor.backlog > self.settings.backlog_records // 10:
+            reasons.append(f"{self.main.executor.backlog} records wait to be published")
+        return reasons
+
+    async def rebuild(self, view: str) -> None:
+        """Build a view anew while the old one is read."""
+        await self.views.begin_rebuild(view)
+        await self._refresh()
+        while not await self.views.finish_rebuild(view, await self.lanes.all()):
+            await asyncio.sleep(self.settings.lease / 10)
+        await self._refresh()
+
+    # life
+
+    async def run(self) -> None:
+        """Serve until `drain`. Raises `StoreUnfit`; waits out everything else."""
+        await self._until(self._outbound_ready)
+        self.reason = "starting: the store does not answer"
+        await self._until(lambda: probe(self.sidecar))
+        lane, head = await self._until(lambda: self._take_one(restart=True))
+        self._watcher = asyncio.create_task(self._watch())
+        pending: list[Item] = []
+        while True:
+            executor = self._executor(lane.number, head, unclean=lane.head.owner is not None)
+            executor.adopt(pending)
+            self.main = Running(executor, adopted=False)
+            self.ready.set()
+            if await self._serve(self.main):
+                return
+            self.ready.clear()
+            self.main, self.reason = None, "another process owns this lane now; taking another"
+            log.warning("fenced", extra={"lane": lane.number})
+            pending = executor.close()
+            lane, head = await self._until(lambda: self._take_one(restart=False))
+
+    async def drain(self) -> None:
+        """Take no more commands, publish and settle what is in hand, give the lanes back."""
+        self.reason, self._draining = "draining", True
+        for running in self.running.values():
+            running.executor.accepting = False
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.settings.drain_within
+        while loop.time() < deadline and any(running.busy for running in self.running.values()):
+            await asyncio.sleep(PAUSE)
+        for running in self.running.values():
+            running.executor.stop()
+        while self.running and loop.time() < deadline + self.settings.drain_within:
+            await asyncio.sleep(PAUSE)
+        if self._watcher:
+            self._watcher.cancel()
+
+    async def _serve(self, running: Running) -> bool:
+        """Run a lane until it is stopped (True: given back) or lost (False)."""
+        executor = running.executor
+        self.running[executor.number] = running
+        try:
+            await running.run(await self._until(self._followers))
+            await executor.save_marks()
+            await self._until(lambda: self.lanes.release(executor.number, executor.head.epoch))
+        except Fenced:
+            return False
+        finally:
+            del self.running[executor.number]
+        return True
+
+    def _executor(self, number: int, head: Head, *, unclean: bool) -> Executor:
+        executor = Executor(
+            self.service, self.rules, self.sidecar, self.lanes, number, head, clock=self.clock,
+            lease=self.settings.lease, queue_items=self.settings.queue_items,
+        )  # fmt: skip
+        if unclean:
+            self._be_careful(executor)
+        log.info("took a lane", extra={"lane": number, "epoch": head.epoch, "unclean": unclean})
+        return executor
+
+    def _be_careful(self, executor: Executor) -> None:
+        executor.careful_until = asyncio.get_running_loop().time() + self.settings.careful_for
+
+    async def _take_one(self, *, restart: bool) -> tuple[Lane, Head]:
+        """Resume our own lane (only at a restart), or take a free one, or open one."""
+        names = {f.name: f.history for f in await self._followers() if f.name != Relay.name}
+        own = [lane for lane in await self.lanes.all() if restart and lane.head.owner == self.settings.instance]
+        free = [lane for lane in await self.lanes.all() if lane.head.owner is None and lane.number not in self.running]
+        for lane in (*own, *free):
+            if head := await self.lanes.take(lane, names):
+                return lane, head
+        lane = await self.lanes.open()
+        head = await self.lanes.take(lane, names)
+        return (lane, head) if head else await self._take_one(restart=restart)
+
+    async def _followers(self) -> Sequence[Follower]:
+        return [
+            Relay(self.sidecar, self.service),
+            *(Reaction(r, self.sidecar, self._commands) for r in self.rules.reactors.values()),
+            *(await self.views.followers()),
+        ]
+
+    async def _refresh(self) -> None:
+        for running in list(self.running.values()):
+            running.refresh(await self._followers())
+
+    async def _watch(self) -> None:
+        """Every third of a lease: look which lanes show no life."""
+        seen: dict[int, tuple[str, float]] = {}
+        async with asyncio.TaskGroup() as adopted:
+            while not self._draining:
+                await asyncio.sleep(self.settings.lease / 3)
+                try:
+                    await self._refresh()
+                    for lane in await self.lanes.all():
+                        if lane.number not in self.running and await self._abandoned(lane, seen):
+                            adopted.create_task(self._adopt(lane))
+                    self._give_back()
+                except SidecarError as error:
+                    log.warning("could not look at the lanes", extra={"reason": str(error)[:200]})
+
+    async def _abandoned(self, lane: Lane, seen: dict[int, tuple[str, float]]) -> bool:
+        now = asyncio.get_running_loop().time()
+        commit, since = seen.get(lane.number, ("", now))
+        if lane.head.owner is None:
+            return lane.behind([f.name for f in await self._followers() if f.name != Relay.name])
+        if commit != lane.head.commit:
+            seen[lane.number] = (lane.head.commit, now)
+            return False
+        return now - since >= self.settings.lease
+
+    async def _adopt(self, lane: Lane) -> None:
+        try:
+            names = {f.name: f.history for f in await self._followers() if f.name != Relay.name}
+            head = await self.lanes.take(lane, names)
+        except SidecarError:
+            return  # the next look finds it again
+        if head is None:
+            return
+        unclean = lane.head.owner is not None
+        if unclean and self.main:
+            self._be_careful(self.main.executor)  # what ended its owner may be delivered here next
+        await self._serve(Running(self._executor(lane.number, head, unclean=unclean), adopted=True))
+
+    def _give_back(self) -> None:
+        for running in self.running.values():
+            if running.adopted and running.drained:
+                running.executor.stop()
+
+    async def _outbound_ready(self) -> None:
+        if not await self.sidecar.outbound_ready():
+            raise Unreachable("the sidecar is not ready")
+
+    async def _until(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Repeat what the sidecar could not do yet."""
+        while True:
+            try:
+                return await ask()
+            except SidecarError as error:
+                log.info("waiting for the sidecar", extra={"reason": str(error)[:200]})
+                await asyncio.sleep(4 * PAUSE)

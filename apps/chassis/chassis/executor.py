@@ -1,0 +1,379 @@
+"""One lane's executor: takes what is waiting, runs the pure code, commits one transaction, learns its fate, answers.
+
+A verdict comes only from the head. After an unknown outcome the head is moved, by whomever; then the old attempt has
+either landed or is dead for ever, and the batch is composed anew: the inbox marks say what is already done.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chassis import keys
+from chassis.draft import Base, Draft, NotLoaded
+from chassis.journal import PAUSE, Fenced, Head, Lanes
+from chassis.problems import Failed, OutcomeUnknown, Unprocessed
+from chassis.rules import Rules
+from chassis.sidecar import (
+    ETagMismatch, Operation, Put, Refused, Sidecar, SidecarError, Stored, Unanswered, Unreachable,
+)  # fmt: skip
+from chassis.work import Message, Work
+
+ROUNDS = 8  # of reading what a message turned out to look at
+DOUBTS = 3  # unknown outcomes of a batch before its halves are tried apart
+CRASHES = 3  # after that many tries that ended the process, a message is a dead letter
+REMEMBERED = 5000  # events kept for followers; older records are read back
+PAGE = 32
+ATTEMPT_TTL = 3600
+log = logging.getLogger(__name__)
+
+
+class Item:
+    """Work with somebody waiting for it."""
+
+    __slots__ = ("answer", "size", "taken", "work")
+
+    def __init__(self, work: Work, size: int) -> None:
+        """`size` in bytes, as it came in."""
+        self.work, self.size, self.taken = work, size, False
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def settle(self, outcome: Any) -> None:
+        """Tell the one who waits, if there still is one."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, BaseException):
+            self.answer.set_exception(outcome)
+            self.answer.exception()  # nobody may be left to look
+        else:
+            self.answer.set_result(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A transaction that was sent, and what it would answer."""
+
+    before: Head
+    head: Head
+    operations: list[Operation]
+    outcomes: list[Any]
+    record: dict[str, Any] | None
+
+
+class Executor:
+    """Owner of one lane. `run` ends with `Fenced` when another process took it."""
+
+    def __init__(
+        self, service: str, rules: Rules, sidecar: Sidecar, lanes: Lanes, number: int, head: Head, *,
+        clock: Callable[[], float] = time.time, lease: float = 10.0, queue_items: int = 4096,
+    ) -> None:  # fmt: skip
+        """`head` is the one that this process wrote when it took the lane."""
+        self.service, self.rules, self.sidecar, self.lanes = service, rules, sidecar, lanes
+        self.number, self.head, self.clock, self.lease, self.queue_items = number, head, clock, lease, queue_items
+        self.marks = {"relay": head.published, **head.followers}
+        self.careful_until = 0.0
+        self.conflicts = 0
+        self.commits = 0
+        self.accepting, self.stopping, self.closed = True, False, False
+        self._queue: deque[Item] = deque()
+        self._current: Sequence[Item] = ()
+        self._waiting = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._remembered = 0
+
+    # what others call
+
+    @property
+    def backlog(self) -> int:
+        """Records not yet known to be published."""
+        return self.head.tail - self.marks["relay"]
+
+    @property
+    def queued(self) -> int:
+        """Items that wait."""
+        return len(self._queue)
+
+    def enqueue(self, work: Work, size: int = 0) -> Item:
+        """Put work into the queue; a full one refuses with `Unprocessed`."""
+        if len(self._queue) >= self.queue_items or not self.accepting:
+            raise Unprocessed("this service is busy; nothing was stored, try again shortly")
+        item = Item(work, size)
+        self._queue.append(item)
+        self._waiting.set()
+        return item
+
+    async def submit(self, work: Work, size: int = 0) -> Any:
+        """Wait, as long as it takes, for a place in the queue and for the outcome."""
+        while len(self._queue) >= self.queue_items or self.closed:
+            if self.closed:
+                raise Fenced
+            await self.next_commit()
+        item = Item(work, size)
+        self._queue.append(item)
+        self._waiting.set()
+        return await item.answer
+
+    async def submit_within(self, work: Work, size: int, seconds: float) -> Any:
+        """Wait at most `seconds`: then `Unprocessed` if it was never sent, else `OutcomeUnknown`."""
+        item = self.enqueue(work, size)
+        done, _ = await asyncio.wait({item.answer}, timeout=seconds)
+        if done:
+            return item.answer.result()
+        if not item.taken:
+            item.settle(Unprocessed("this service did not get to it in time; nothing was stored, try again"))
+        else:
+            item.settle(OutcomeUnknown("the outcome is not known yet; ask again with the same Idempotency-Key"))
+        return item.answer.result()
+
+    async def next_commit(self) -> None:
+        """Wait until something was committed."""
+        await self._moved.wait()
+
+    async def records(self, after: int) -> list[tuple[int, dict[str, Any]]]:
+        """Return some records behind number `after`, in order; waits until there is one."""
+        while self.head.tail <= after:
+            await self._moved.wait()
+        last = min(self.head.tail, after + PAGE)
+        wanted = range(after + 1, last + 1)
+        if all(n in self._recent for n in wanted):
+            return [(n, self._recent[n]) for n in wanted]
+        stored = await self.sidecar.read([keys.record(self.number, n) for n in wanted])
+        found = [(n, stored.get(keys.record(self.number, n))) for n in wanted]
+        if missing := [n for n, s in found if s is None]:
+            raise Failed(f"record {missing[0]} of lane {self.number} is missing from the journal")
+        return [(n, s.value) for n, s in found if s]
+
+    def close(self) -> list[Item]:
+        """Take nothing more, the lane is lost; hand over what was not answered."""
+        self.accepting, self.closed = False, True
+        items = [i for i in (*self._current, *self._queue) if not i.answer.done()]
+        self._queue.clear()
+        self._moved.set()
+        return items
+
+    def adopt(self, items: Iterable[Item]) -> None:
+        """Go on with what another executor of this process could not finish."""
+        self._queue.extend(items)
+        self._waiting.set()
+
+    def stop(self) -> None:
+        """Accept nothing more; `run` returns when the queue is empty."""
+        self.accepting, self.stopping = False, True
+        self._waiting.set()
+
+    # the loop
+
+    async def run(self) -> None:
+        """Commit what comes until stopped."""
+        while self._queue or not self.stopping:
+            batch = self._current = await self._take()
+            async for group in self._carefully(batch):
+                await self._settle(group)
+            self._current = ()
+
+    async def save_marks(self) -> None:
+        """Write the head once more, so that followers resume where they are."""
+        await self._settle([])
+
+    async def _take(self) -> list[Item]:
+        self._waiting.clear()
+        if not self._queue and not self.stopping:
+            try:
+                await asyncio.wait_for(self._waiting.wait(), self.lease / 3)
+            except TimeoutError:
+                return []  # an idle owner rewrites its head: that is its lease
+        batch: list[Item] = []
+        size = 0
+        while self._queue and len(batch) < keys.BATCH_ITEMS and size < keys.BATCH_BYTES:
+            item = self._queue.popleft()
+            if not item.answer.done():
+                item.taken = True
+                batch.append(item)
+                size += item.size
+        return batch
+
+    async def _settle(self, items: Sequence[Item]) -> None:
+        last: Attempt | None = None
+        doubts = 0
+        while True:
+            draft, outcomes = await self._compose(items)
+            if last and draft.base.head.commit == last.head.commit:
+                return self._committed(items, last)
+            if draft.base.head.epoch != self.head.epoch:
+                raise Fenced
+            if items and not draft.changed:
+                return self._answer(items, outcomes)
+            if doubts >= DOUBTS or (draft.size > keys.TRANSACTION_BYTES and len(items) > 1):
+                return await self._halve(items, Failed("the store did not take it"))
+            last = self._attempt(draft, outcomes)
+            try:
+                await self.sidecar.transact(last.operations)
+                return self._committed(items, last)
+            except ETagMismatch:  # another replica moved a document: all of it again
+                self.conflicts += 1
+                await asyncio.sleep(PAUSE * random.random())  # noqa: S311 - jitter
+            except Refused as error:
+                return await self._halve(items, error)
+            except Unanswered:
+                doubts += 1
+                await self.lanes.settle(self.number, last.before.commit)
+            except SidecarError:
+                await asyncio.sleep(PAUSE)
+
+    async def _compose(self, items: Sequence[Item]) -> tuple[Draft, list[Any]]:
+        asked: set[str] = set()
+        stored: dict[str, Stored] = {}
+        wanted = {keys.head(self.number)}.union(*(_keys(i.work) for i in items))
+        for _ in range(ROUNDS):
+            stored |= await self._read(wanted - asked)
+            asked |= wanted
+            draft = Draft(Base(self.rules, self.service, self.number, self._head(stored), stored, asked))
+            wanted = set()
+            outcomes = [_run(item.work, draft, wanted) for item in items]
+            if not wanted:
+                return draft, outcomes
+        raise RuntimeError(f"still reading after {ROUNDS} rounds: {sorted(wanted)[:5]}")
+
+    async def _read(self, wanted: set[str]) -> dict[str, Stored]:
+        while True:
+            try:
+                return await self.sidecar.read(sorted(wanted))
+            except SidecarError:
+                await asyncio.sleep(PAUSE)
+
+    def _head(self, stored: dict[str, Stored]) -> Head:
+        head = stored.get(keys.head(self.number))
+        if head is None:
+            raise Fenced
+        return Head(**head.value)
+
+    def _attempt(self, draft: Draft, outcomes: list[Any]) -> Attempt:
+        before = draft.base.head
+        marks = {name: max(number, draft.marks.get(name, 0)) for name, number in self.marks.items()}
+        head = before.rewritten(
+            tail=before.tail + bool(draft.events), published=max(before.published, marks.pop("relay")),
+            followers=marks, dead_letters=draft.dead_letters,
+        )  # fmt: skip
+        at = self.clock()
+        record = {"commit": head.commit, "at": at, "events": draft.events} if draft.events else None
+        return Attempt(before, head, draft.operations(head, at), outcomes, record)
+
+    def _committed(self, items: Sequence[Item], attempt: Attempt) -> None:
+        self.head = attempt.head
+        self.commits += 1
+        for name in self.marks.keys() & attempt.head.followers:
+            self.marks[name] = max(self.marks[name], attempt.head.followers[name])
+        if attempt.record:
+            self._remember(attempt.head.tail, attempt.record)
+        self._answer(items, attempt.outcomes)
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _remember(self, number: int, record: dict[str, Any]) -> None:
+        self._recent[number] = record
+        self._remembered += len(record["events"])
+        while self._remembered > REMEMBERED and len(self._recent) > 1:
+            self._remembered -= len(self._recent.popitem(last=False)[1]["events"])
+
+    @staticmethod
+    def _answer(items: Sequence[Item], outcomes: Sequence[Any]) -> None:
+        for item, outcome in zip(items, outcomes, strict=True):
+            item.settle(outcome)
+
+    async def _halve(self, items: Sequence[Item], error: Exception) -> None:
+        if len(items) > 1:
+            await self._settle(items[: len(items) // 2])
+            await self._settle(items[len(items) // 2 :])
+        elif not items:
+            await asyncio.sleep(PAUSE)
+        elif isinstance(items[0].work, GivenUp):
+            items[0].settle(Failed("neither this message nor its dead letter can be stored"))
+        else:
+            items[0].work = GivenUp(items[0].work, error)
+            await self._settle(items)
+
+    async def _carefully(self, batch: list[Item]) -> AsyncIterator[list[Item]]:
+        """After an unclean end: count each try before it is made, and try alone what was in hand at the last end."""
+        messages = [i for i in batch if isinstance(i.work, Message)]
+        if not messages or asyncio.get_running_loop().time() >= self.careful_until:
+            yield batch
+            return
+        stored = await self._read({keys.attempt(_id(i)) for i in messages})
+        tries = {_id(i): stored[k].value if (k := keys.attempt(_id(i))) in stored else 0 for i in messages}
+        fresh = [i for i in batch if i not in messages or not tries[_id(i)]]
+        await self._count_tries({_id(i): 1 for i in fresh if i in messages})
+        yield fresh
+        for item in messages:
+            if tries[_id(item)] >= CRASHES:
+                item.work = GivenUp(item.work, Failed(f"this process ended {CRASHES} times while handling it"))
+            if tries[_id(item)]:
+                await self._count_tries({_id(item): tries[_id(item)] + 1})
+                yield [item]
+
+    async def _count_tries(self, tries: dict[str, int]) -> None:
+        operations = [Put(keys.attempt(name), count, ttl=ATTEMPT_TTL) for name, count in sorted(tries.items())]
+        while operations:
+            try:
+                return await self.sidecar.transact(operations)
+            except SidecarError:
+                await asyncio.sleep(PAUSE)
+
+
+class GivenUp(Work):
+    """Work that cannot be done, in the form in which it ends: a dead letter, or an error for its caller."""
+
+    def __init__(self, work: Work, reason: Exception) -> None:
+        """`reason` becomes the letter's."""
+        self.work, self.reason = work, reason
+
+    def keys(self) -> Iterable[str]:
+        """Look at what the work looks at."""
+        return _keys(self.work)
+
+    def run(self, draft: Draft) -> Any:
+        """End it."""
+        return self.work.give_up(draft, self.reason)
+
+    def give_up(self, draft: Draft, reason: Exception) -> Any:
+        """Raise what ended it."""
+        raise reason
+
+
+def _keys(work: Work) -> set[str]:
+    try:
+        return set(work.keys())
+    except Exception:  # noqa: BLE001 - the same error comes back from `run`, where it is dealt with
+        return set()
+
+
+def _id(item: Item) -> str:
+    return item.work.id if isinstance(item.work, Message) else ""
+
+
+def _run(work: Work, draft: Draft, wanted: set[str]) -> Any:
+    try:
+        return _merged(draft, work.run)
+    except NotLoaded as more:
+        wanted.add(more.key)
+        return None
+    except Exception as error:  # noqa: BLE001 - whatever pure code raises is that message's end, not its neighbours'
+        reason = error
+    try:
+        return _merged(draft, lambda fork: work.give_up(fork, reason))
+    except NotLoaded as more:
+        wanted.add(more.key)
+        return None
+    except Exception as refusal:  # noqa: BLE001 - it is the answer
+        return refusal
+
+
+def _merged(draft: Draft, run: Callable[[Draft], Any]) -> Any:
+    fork = draft.fork()
+    outcome = run(fork)
+    draft.merge(fork)
+    return outcome

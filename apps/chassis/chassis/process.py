@@ -1,0 +1,90 @@
+"""What an operator sets (the environment) and sees (JSON log lines with the W3C trace id) of one process."""
+
+import json
+import logging
+import re
+import secrets
+import socket
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_current: ContextVar[str] = ContextVar("traceparent", default="")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Settings(BaseSettings):
+    """Names are the environment's (any case). Times are in seconds."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    app_id: str = ""
+    app_host: str = "127.0.0.1"
+    app_port: int = 8000
+    dapr_http_port: int = 3500
+    dapr_http_endpoint: str = ""
+    dapr_api_token: str | None = None
+    app_api_token: str | None = None
+    instance: str = Field(default_factory=socket.gethostname, validation_alias="OUTRIGGER_INSTANCE")
+    log_level: str = "INFO"
+    store: str = "store"
+    pubsub: str = "pubsub"
+    lease: float = Field(default=10.0, gt=0)  # an owner that shows no life this long loses its lane
+    answer_within: float = Field(default=10.0, gt=0)  # then a command is answered 503 or 504
+    queue_items: int = Field(default=4096, gt=0)
+    backlog_records: int = Field(default=50_000, gt=0)  # unpublished records at which commands are refused
+    drain_within: float = Field(default=20.0, gt=0)
+    careful_for: float = Field(default=300.0, ge=0)  # after an unclean end, see executor.py
+
+    @property
+    def sidecar_url(self) -> str:
+        """Where this app's sidecar answers."""
+        return self.dapr_http_endpoint or f"http://127.0.0.1:{self.dapr_http_port}"
+
+
+def traceparent() -> str:
+    """The trace context of the work at hand, or an empty string."""
+    return _current.get()
+
+
+def follow(incoming: str | None) -> str:
+    """Continue an incoming W3C `traceparent`, or begin a new trace where it is absent or malformed."""
+    valid = incoming if incoming and _TRACEPARENT.fullmatch(incoming) else None
+    context = valid or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    _current.set(context)
+    return context
+
+
+def well_formed(incoming: str | None) -> str | None:
+    """Return a `traceparent` that may be passed on, or None."""
+    return incoming if incoming and _TRACEPARENT.fullmatch(incoming) else None
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, trace, and whatever was passed as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render a record."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if match := _TRACEPARENT.fullmatch(traceparent()):
+            line["trace"] = match[1]
+        line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure_logging(level: str) -> None:
+    """Send every logger to standard output as JSON lines."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,332 @@
+"""A service as the world meets it: FastAPI routes, the events that daprd delivers, health, and how it is started."""
+
+import asyncio
+import hmac
+import logging
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Send
+
+from chassis import keys, process
+from chassis.daprd import Daprd
+from chassis.draft import Cause
+from chassis.engine import Engine, StoreUnfit
+from chassis.envelope import Command, Envelope
+from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, OutcomeUnknown, Problem, TooLarge, Unprocessed
+from chassis.rules import Context, Ref, Rules, S, View
+from chassis.sidecar import Sidecar, SidecarError, Unreachable, call
+from chassis.work import Letter, Message, Reply, Work
+
+CALLER = "dapr-caller-app-id"
+EVENTS = "/events"
+EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
+KEPT_BYTES = 64 * 1024  # of a message that cannot be read
+BULK = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 10}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A command's id within its caller, method and path, and the hash of its body."""
+
+    id: str
+    body_hash: str
+    size: int = 0
+
+
+class Service:
+    """One deployable. Without `rules` it has no store, no engine and no subscriptions (the gateway)."""
+
+    def __init__(
+        self, name: str, rules: Rules | None = None, *, settings: process.Settings | None = None,
+        sidecar: Sidecar | None = None,
+    ) -> None:  # fmt: skip
+        """`sidecar` replaces daprd in tests."""
+        self.name, self.rules = name, rules or Rules()
+        self.settings = settings or process.Settings()
+        self.sidecar: Sidecar = sidecar or Daprd(
+            self.settings.sidecar_url, store=self.settings.store, pubsub=self.settings.pubsub,
+            api_token=self.settings.dapr_api_token,
+        )  # fmt: skip
+        self.engine = Engine(name, self.rules, self.sidecar, self.settings) if rules else None
+        self._starters: list[Callable[[Service], Awaitable[None]]] = []
+        self.app = self._build()
+
+    # for api modules
+
+    def routes(self, router: APIRouter) -> None:
+        """Add a service's own routes."""
+        self.app.include_router(router)
+
+    def start_with(self, starter: Callable[["Service"], Awaitable[None]]) -> None:
+        """Run `starter` once when commands can be taken."""
+        self._starters.append(starter)
+
+    def key(self, request: Request, *, caller: str, body: bytes) -> IdempotencyKey | None:
+        """Read the Idempotency-Key; its scope is caller, method and path. Raises `Invalid`."""
+        key = request.headers.get("idempotency-key")
+        if key is None:
+            return None
+        if not (0 < len(key) <= 200 and key.isascii() and key.isprintable()):
+            raise Invalid("the Idempotency-Key must be 1 to 200 printable ASCII characters", field="Idempotency-Key")
+        scope = keys.fingerprint(caller, request.method, request.url.path, key)
+        return IdempotencyKey(f"command/{scope}", keys.fingerprint(body), len(body))
+
+    async def submit(self, command: Command, reply: Reply, *, key: IdempotencyKey | None = None) -> Reply:
+        """Run a command; returns `reply`, or the first one where the key was used before. Raises `Problem`."""
+        if self.engine is None:
+            raise TypeError(f"service {self.name!r} has no rules, so it takes no commands")
+        seed, now = uuid.uuid4(), self.engine.clock()
+        name = key.id if key else f"command/{seed.hex}"
+        handler = self.rules.commands[type(command).__name__]
+        work = Message(
+            name, handler, command, Context(now, name, ""), Cause(seed.int, now, name, "", process.traceparent()),
+            reply=reply, body_hash=key.body_hash if key else "",
+        )  # fmt: skip
+        return await self.engine.submit(work, key.size if key else 1024)
+
+    async def read(self, ref: Ref[S]) -> S | None:
+        """Read one document's state."""
+        return (await self.read_many([ref])).get(ref)
+
+    async def read_many(self, refs: Sequence[Ref[S]]) -> dict[Ref[S], S]:
+        """Read documents; absent ones are left out."""
+        stored = await self.sidecar.read([r.key for r in refs])
+        values = {r: stored[r.key].value["state"] for r in refs if r.key in stored}
+        return {r: self.rules.documents[r.kind].model.model_validate(v) for r, v in values.items() if v is not None}
+
+    async def page(self, view: View[S], group: str, number: int) -> list[S]:
+        """Read up to 100 rows of a view."""
+        if self.engine is None:
+            raise TypeError(f"service {self.name!r} has no views")
+        return await self.engine.views.page(view, group, number)
+
+    async def call(
+        self, app: str, method: str, *, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None, verb: str = "POST",
+    ) -> Reply:  # fmt: skip
+        """Call another service through the sidecar; raises the `Problem` it refused with, or `SidecarError`."""
+        answer, value = await call(self.sidecar, app, method, body=body, query=query, headers=headers, verb=verb)
+        return Reply(answer.status, value, answer.headers)
+
+    def run(self) -> None:
+        """Serve on the port that Dapr's CLI, the launcher or the cluster gave."""
+        process.configure_logging(self.settings.log_level)
+        uvicorn.run(
+            self.app, host=self.settings.app_host, port=self.settings.app_port, loop="uvloop", http="httptools",
+            log_config=None, access_log=False, timeout_graceful_shutdown=int(self.settings.drain_within),
+        )  # fmt: skip
+
+    # from daprd
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        """Tell daprd what to deliver: every topic with a handled type, and this service's dead-letter topic."""
+        topics = sorted({h.message.topic for h in self.rules.events.values() if not issubclass(h.message, Command)})
+        graveyard = f"{self.name}-dead"
+        common = {"pubsubname": self.settings.pubsub, "route": EVENTS, "bulkSubscribe": BULK}
+        live = [{**common, "topic": t, "deadLetterTopic": graveyard} for t in topics]
+        return [*live, {**common, "topic": graveyard}] if live else []
+
+    async def deliver(self, delivered: Any) -> None:
+        """Take one event as daprd hands it over; returns when it is settled."""
+        data = delivered.get("data", delivered) if isinstance(delivered, dict) else delivered
+        if isinstance(data, dict) and data.get("eventType") not in self.rules.events:
+            return  # nobody here handles it: no inbox mark, no cost
+        raw = orjson.dumps(data)
+        await self._engine().deliver(self._work(data, raw), len(raw))
+
+    def _engine(self) -> Engine:
+        if self.engine is None:
+            raise Forbidden("this service takes no events")
+        return self.engine
+
+    def _work(self, data: Any, raw: bytes) -> Work:
+        try:
+            if len(raw) > keys.EVENT_BYTES:
+                raise TooLarge(f"an event of {len(raw)} bytes; the limit is {keys.EVENT_BYTES}")
+            return self.message(data)
+        except Problem as problem:
+            name = f"unread/{keys.fingerprint(raw)}"
+            kept = data if len(raw) <= KEPT_BYTES else raw[:KEPT_BYTES].decode(errors="replace")
+            return Letter(name, "event", kept, problem.detail, at=self._engine().clock())
+
+    def message(self, data: Any) -> Message:
+        """Parse an event into a message for its handler; raises `Invalid`."""
+        envelope = Envelope.parse(data)
+        handler = self.rules.events.get(envelope.event_type)
+        if handler is None:
+            raise Invalid(f"nothing here handles {envelope.event_type}", field="eventType")
+        trace = process.follow(envelope.traceparent)
+        now, correlation = self._engine().clock(), envelope.correlation_id or ""
+        context = Context(now, envelope.event_id, correlation, envelope.revision, envelope.origin)
+        cause = Cause(uuid.uuid4().int, now, envelope.event_id, correlation, trace)
+        return Message(envelope.event_id, handler, self.rules.catalogue.read(envelope), context, cause, raw=data)
+
+    async def _events(self, request: Request) -> Response:
+        if CALLER in request.headers:
+            raise Forbidden("events come from the broker, not by service invocation")
+        body = orjson.loads(await request.body())
+        if "entries" not in body:
+            await self.deliver(body)
+            return _json({"status": "SUCCESS"})
+        done = await asyncio.gather(*(self._entry(e) for e in body["entries"]))
+        return _json({"statuses": done})
+
+    async def _entry(self, entry: dict[str, Any]) -> dict[str, str]:
+        try:
+            await self.deliver(entry.get("event"))
+        except Problem:
+            log.exception("an event could not be settled; the broker will bring it again")
+            return {"entryId": entry["entryId"], "status": "RETRY"}
+        return {"entryId": entry["entryId"], "status": "SUCCESS"}
+
+    # the application
+
+    def _build(self) -> FastAPI:
+        app = FastAPI(title=self.name, lifespan=self._lifespan)
+        app.add_exception_handler(Problem, _problem)
+        app.add_exception_handler(SidecarError, _sidecar_error)
+        app.add_exception_handler(RequestValidationError, _invalid)
+        app.add_middleware(Edge, app_token=self.settings.app_api_token)
+        app.add_route("/health", self._health, include_in_schema=False)
+        app.add_route("/ready", self._ready, include_in_schema=False)
+        if self.engine:
+            app.add_route("/dapr/subscribe", self._subscribe, include_in_schema=False)
+            app.add_route(EVENTS, self._events, methods=["POST"], include_in_schema=False)
+        return app
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._live())] if self.engine else []
+        tasks += [asyncio.create_task(self._start())] if self._starters else []
+        try:
+            yield
+        finally:
+            if self.engine:
+                await self.engine.drain()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.sidecar.close()
+
+    async def _live(self) -> None:
+        engine = self._engine()
+        try:
+            await engine.run()
+        except StoreUnfit as unfit:
+            engine.reason = str(unfit)
+            log.critical(engine.reason)
+        except Exception:
+            log.critical("the engine ended; this process must be started again", exc_info=True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _start(self) -> None:
+        if self.engine:
+            await self.engine.ready.wait()
+        for starter in self._starters:
+            while True:
+                try:
+                    await starter(self)
+                    break
+                except (Problem, SidecarError) as error:
+                    log.warning("start-up work is repeated", extra={"reason": str(error)[:300]})
+                    await asyncio.sleep(1)
+
+    async def _health(self, _request: Request) -> Response:
+        return _json({"service": self.name})
+
+    async def _ready(self, _request: Request) -> Response:
+        if self.engine is None:
+            up = await self.sidecar.outbound_ready()
+            return _json({"ready": up}, 200 if up else 503)
+        if self.engine.main is None or not self.engine.main.executor.accepting:
+            return _json({"ready": False, "reason": self.engine.reason}, 503)
+        reasons = self.engine.degraded()
+        return _json({"ready": True, "degraded": bool(reasons), "reasons": reasons})
+
+    async def _subscribe(self, _request: Request) -> Response:
+        return _json(self.subscriptions())
+
+
+class Edge:
+    """Every request passes here: trace context, the app's own token, the bound on its size."""
+
+    def __init__(self, app: ASGIApp, app_token: str | None) -> None:
+        """`app_token`, where set, must come with every request (APP_API_TOKEN)."""
+        self._app, self._token = app, app_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        process.follow(headers.get(b"traceparent", b"").decode("latin-1"))
+        limit = EVENTS_BYTES if scope["path"] == EVENTS else keys.REQUEST_BYTES
+        if self._token and not hmac.compare_digest(headers.get(b"dapr-api-token", b""), self._token.encode()):
+            await _rendered(Forbidden("the dapr-api-token is missing or wrong"))(scope, receive, send)
+        elif int(headers.get(b"content-length", b"0")) > limit:
+            await _rendered(_too_large(limit))(scope, receive, send)
+        else:
+            await self._app(scope, _bounded(receive, limit), send)
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    left = limit
+
+    async def bounded() -> AsgiMessage:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise _too_large(limit)
+        return message
+
+    return bounded
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the request is larger than {limit} bytes; send less")
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Reply(status, value).response()
+
+
+def _rendered(problem: Problem, *, between_services: bool = False) -> Response:
+    headers = {"retry-after": str(problem.retry_after)} if problem.retry_after else None
+    refused = problem.status < 500  # noqa: PLR2004 - our own failures stay failures, so that circuits see them
+    status = 200 if between_services and refused else int(problem.status)
+    return Response(orjson.dumps(problem.body()), status, headers, MEDIA_TYPE)
+
+
+async def _problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)  # noqa: S101 - registered for it
+    return _rendered(problem, between_services=CALLER in request.headers)
+
+
+async def _sidecar_error(request: Request, error: Exception) -> Response:
+    log.warning("a call through the sidecar failed", extra={"reason": str(error)[:300]})
+    if isinstance(error, Unreachable):
+        return await _problem(request, Unprocessed("the sidecar is not there; nothing was sent, try again shortly"))
+    return await _problem(request, OutcomeUnknown("no answer from the service behind; ask again, with the same key"))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    first = error.errors()[0]
+    field = ".".join(str(p) for p in first["loc"] if p not in {"body", "query", "path"}) or "(body)"
+    return await _problem(request, Invalid(f"{field}: {first['msg']}", field=field))
+

@@ -1,0 +1,222 @@
+"""Read models, folded from the service's own journal into documents that nothing else writes.
+
+A view stands in one of two slots, by its generation. A row folds its subject's events strictly by revision: what comes
+early is parked in the row. Rows are listed by group in pages of 100. A rebuild clears the idle slot, lets followers
+fill it from the first record while the other is read, and moves the pointer when every lane has caught up.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chassis import keys
+from chassis.draft import Draft
+from chassis.envelope import Envelope
+from chassis.executor import Executor
+from chassis.journal import Lane
+from chassis.problems import Conflict
+from chassis.rules import Rules, S, View
+from chassis.sidecar import Delete, ETagMismatch, Put, Sidecar
+
+PAGE_ROWS = 100
+RECORDS = 16  # folded in one step
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where one generation of a view is stored."""
+
+    view: str
+    generation: int
+
+    def row(self, subject: str) -> str:
+        """A row and its parked events."""
+        return keys.key("viewrow", self.view, self.generation % 2, subject)
+
+    def page(self, group: str, number: int) -> str:
+        """A list of at most 100 subjects."""
+        return keys.key("viewpage", self.view, self.generation % 2, group, number)
+
+    def group(self, group: str) -> str:
+        """How many rows a group has."""
+        return keys.key("viewgroup", self.view, self.generation % 2, group)
+
+    def groups(self, number: int) -> str:
+        """A list of at most 100 groups."""
+        return keys.key("viewgroups", self.view, self.generation % 2, number)
+
+    @property
+    def size(self) -> str:
+        """How many groups there are."""
+        return keys.key("viewsize", self.view, self.generation % 2)
+
+
+def pointer(view: str) -> str:
+    """The document that says which generation is read and which, if any, is being built."""
+    return keys.key("view", view)
+
+
+def generations(stored: Any) -> list[int]:
+    """Return the generations that are kept up to date."""
+    if stored is None:
+        return [0]
+    return [stored["active"]] + ([stored["building"]] if stored["building"] is not None else [])
+
+
+def follower_name(view: str, generation: int) -> str:
+    """The name under which a generation's mark stands in a head."""
+    return f"view/{view}/{generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Fold some records of a lane into one generation of a view, and move its mark, in one transaction."""
+
+    view: View[Any]
+    slot: Slot
+    rules: Rules
+    events: Sequence[dict[str, Any]]
+    upto: int
+
+    def keys(self) -> Iterator[str]:
+        """Look at the rows; lists are read when a row turns out to be new."""
+        for event in self.events:
+            yield self.slot.row(event["subject"])
+
+    def run(self, draft: Draft) -> None:
+        """Apply each event once, in the order of its subject's revisions."""
+        for event in self.events:
+            self._apply(draft, event)
+        draft.marks[follower_name(self.slot.view, self.slot.generation)] = self.upto
+
+    def give_up(self, draft: Draft, reason: Exception) -> Any:
+        """A fold that raises is a bug to be seen, not an event to be lost: the follower stays and tries again."""
+        raise reason
+
+    def _apply(self, draft: Draft, event: dict[str, Any]) -> None:
+        name = self.slot.row(event["subject"])
+        row = draft.get(name) or {"revision": 0, "state": None, "parked": {}, "listed": False}
+        if event["revision"] <= row["revision"] or str(event["revision"]) in row["parked"]:
+            return
+        row = {**row, "parked": {**row["parked"], str(event["revision"]): event}}
+        while (due := row["parked"].get(str(row["revision"] + 1))) is not None:
+            row = self._folded(row, due)
+        if row["state"] is not None and not row["listed"]:
+            self._list(draft, self.view.group(self.view.row.model_validate(row["state"])), event["subject"])
+            row["listed"] = True
+        draft.put(name, row)
+
+    def _folded(self, row: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+        state = None if row["state"] is None else self.view.row.model_validate(row["state"])
+        if event["eventType"] in {e.name for e in self.view.on}:
+            state = self.view.fold(state, self.rules.catalogue.read(Envelope.parse(event)))
+        revision = row["revision"] + 1
+        parked = {r: e for r, e in row["parked"].items() if int(r) > revision}
+        return {**row, "revision": revision, "parked": parked, "state": state and state.model_dump(mode="json")}
+
+    def _list(self, draft: Draft, group: str, subject: str) -> None:
+        count = self._append(draft, self.slot.group(group), lambda page: self.slot.page(group, page), subject)
+        if count == 0:
+            self._append(draft, self.slot.size, self.slot.groups, group)
+
+    @staticmethod
+    def _append(draft: Draft, counter: str, page: Any, name: str) -> int:
+        count = draft.get(counter) or 0
+        key = page(count // PAGE_ROWS)
+        draft.put(key, [*(draft.get(key) or []), name])
+        draft.put(counter, count + 1)
+        return count
+
+
+class ViewFollower:
+    """Keeps one generation of a view up to date with one lane."""
+
+    history = True
+
+    def __init__(self, view: View[Any], generation: int, rules: Rules) -> None:
+        """Follow for `generation`."""
+        self._view, self._rules, self._slot = view, rules, Slot(view.name, generation)
+        self.name = follower_name(view.name, generation)
+
+    async def follow(self, executor: Executor) -> None:
+        """Fold from the mark on; lanes without anything for this view cost one mark a step."""
+        kinds = {e.aggregate for e in self._view.on}
+        while True:
+            records = (await executor.records(executor.marks.get(self.name, 0)))[:RECORDS]
+            events = [e for _, r in records for e in r["events"] if e["subject"].partition("/")[0] in kinds]
+            if events:
+                await executor.submit(Fold(self._view, self._slot, self._rules, events, records[-1][0]))
+            executor.marks[self.name] = records[-1][0]
+
+
+class Views:
+    """Reads views, and rebuilds them while they are read."""
+
+    def __init__(self, sidecar: Sidecar, rules: Rules) -> None:
+        """Serve the views that `rules` declare."""
+        self._sidecar, self._rules = sidecar, rules
+
+    async def followers(self) -> list[ViewFollower]:
+        """Return one follower for every generation that is kept up to date."""
+        names = list(self._rules.views)
+        stored = await self._sidecar.read([pointer(n) for n in names]) if names else {}
+        current = {n: stored[pointer(n)].value if pointer(n) in stored else None for n in names}
+        return [ViewFollower(self._rules.views[n], g, self._rules) for n in names for g in generations(current[n])]
+
+    async def page(self, view: View[S], group: str, number: int) -> list[S]:
+        """Return up to 100 rows, in order of first appearance; empty beyond the last."""
+        stored = (await self._sidecar.read([pointer(view.name)])).get(pointer(view.name))
+        slot = Slot(view.name, generations(stored.value if stored else None)[0])
+        subjects = await self._value(slot.page(group, number)) or []
+        rows = await self._sidecar.read([slot.row(s) for s in subjects])
+        states = [rows[slot.row(s)].value["state"] for s in subjects if slot.row(s) in rows]
+        return [view.row.model_validate(s) for s in states]
+
+    async def begin_rebuild(self, name: str) -> int:
+        """Clear the idle slot and let followers fill it; returns the new generation. Raises `Conflict` if one runs."""
+        stored = (await self._sidecar.read([pointer(name)])).get(pointer(name))
+        value = stored.value if stored else {"active": 0, "building": None}
+        if value["building"] is not None:
+            raise Conflict(f"view {name} is being rebuilt already; wait for it to end")
+        generation = value["active"] + 1
+        await self._clear(Slot(name, generation))
+        await self._point(name, stored.etag if stored else None, {**value, "building": generation})
+        return generation
+
+    async def finish_rebuild(self, name: str, lanes: Sequence[Lane]) -> bool:
+        """Move the pointer if every lane has been folded to its tail; tells whether it was moved."""
+        stored = (await self._sidecar.read([pointer(name)]))[pointer(name)]
+        generation = stored.value["building"]
+        if any(lane.head.followers.get(follower_name(name, generation), 0) < lane.head.tail for lane in lanes):
+            return False
+        await self._point(name, stored.etag, {"active": generation, "building": None})
+        return True
+
+    async def _point(self, name: str, etag: str | None, value: dict[str, Any]) -> None:
+        try:
+            await self._sidecar.transact([Put(pointer(name), value, etag=etag, insert=etag is None)])
+        except ETagMismatch:
+            raise Conflict(f"view {name} was changed by another replica; look again") from None
+
+    async def _clear(self, slot: Slot) -> None:
+        """Delete all of a slot, rows before the lists that name them, so that a broken-off clearing can be repeated."""
+        groups = [g for n in _pages(await self._value(slot.size)) for g in await self._value(slot.groups(n)) or []]
+        for group in groups:
+            pages = _pages(await self._value(slot.group(group)))
+            for number in pages:
+                await self._delete([slot.row(s) for s in await self._value(slot.page(group, number)) or []])
+            await self._delete([slot.page(group, n) for n in pages])
+        await self._delete([*(slot.group(g) for g in groups)])
+        await self._delete([*(slot.groups(n) for n in _pages(await self._value(slot.size))), slot.size])
+
+    async def _delete(self, names: list[str]) -> None:
+        for start in range(0, len(names), PAGE_ROWS):
+            await self._sidecar.transact([Delete(n) for n in names[start : start + PAGE_ROWS]])
+
+    async def _value(self, key: str) -> Any:
+        stored = (await self._sidecar.read([key])).get(key)
+        return stored.value if stored else None
+
+
+def _pages(count: int | None) -> range:
+    return range(-(-(count or 0) // PAGE_ROWS))

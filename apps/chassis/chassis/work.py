@@ -1,0 +1,182 @@
+"""What can be asked of a lane's executor: a message, a dead letter, its redrive.
+
+Each is run, purely, against a draft; it may be run many times and must give the same result on the same documents.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+from starlette.responses import Response
+
+from chassis import keys
+from chassis.draft import Cause, Doc, Draft
+from chassis.envelope import Command, Event
+from chassis.problems import Conflict, Failed, KeyReused, NotFound, Problem
+from chassis.rules import Context, DocumentType, Handler
+
+COMMAND_TTL = 24 * 3600
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command answers: an HTTP status, a JSON body, headers."""
+
+    status: int = 202
+    body: Any = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """Render for HTTP."""
+        return Response(orjson.dumps(self.body), self.status, self.headers, "application/json")
+
+
+class Work(Protocol):
+    """Something that becomes part of a transaction."""
+
+    def keys(self) -> Iterable[str]:
+        """Name what it will look at, as far as that is known beforehand."""
+        ...
+
+    def run(self, draft: Draft) -> Any:
+        """Change the draft; what it returns or raises is the answer once the transaction is stored."""
+        ...
+
+    def give_up(self, draft: Draft, reason: Exception) -> Any:
+        """Change the draft instead when `run` raised or the store refuses it; may raise the answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Letter(Work):
+    """A message that cannot be handled: kept, numbered, with its reason, and never delivered again."""
+
+    message_id: str
+    kind: str  # event | reaction | publication
+    message: Any
+    reason: str
+    attempts: int = 1
+    at: float = 0.0
+
+    def keys(self) -> Iterable[str]:
+        """Look at its own mark."""
+        return (keys.inbox(self.message_id),)
+
+    def run(self, draft: Draft) -> None:
+        """Number it in the head and mark the message, in the same transaction."""
+        if draft.get(keys.inbox(self.message_id)) is not None:
+            return
+        draft.dead_letters += 1
+        name = keys.dead_letter(draft.base.lane, draft.dead_letters)
+        draft.put(keys.inbox(self.message_id), {"dead": name})
+        draft.create(name, {
+            "id": self.message_id, "kind": self.kind, "message": self.message, "reason": self.reason[:2000],
+            "attempts": self.attempts, "at": self.at, "open": True,
+        })  # fmt: skip
+        log.error("dead letter", extra={"letter": name, "message_id": self.message_id, "reason": self.reason[:500]})
+
+    def give_up(self, draft: Draft, reason: Exception) -> Any:
+        """There is nothing below a dead letter: the broker keeps the message."""
+        raise Failed("the dead letter could not be stored; the message stays with the broker") from reason
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Work):
+    """A command or an event on its way to its handler."""
+
+    id: str
+    handler: Handler
+    message: Event | Command
+    context: Context
+    cause: Cause
+    raw: Any = None  # what a dead letter keeps; None for a command, whose caller hears of a failure
+    reply: Reply = Reply()
+    body_hash: str = ""
+    reaction: bool = False
+
+    def keys(self) -> Iterable[str]:
+        """Look at its inbox mark and at the documents that its registration names."""
+        yield keys.inbox(self.id)
+        for ref in (*self.handler.loads(self.message), *self.handler.reads(self.message)):
+            yield ref.key
+
+    def run(self, draft: Draft) -> Reply:
+        """Decide and fold, unless it was done before."""
+        known = draft.get(keys.inbox(self.id))
+        return self._again(known) if known is not None else self.handle(draft)
+
+    def handle(self, draft: Draft) -> Reply:
+        """Decide and fold; leave the inbox mark."""
+        events = self.handler.decide(draft, self.message, self.context)
+        if self.handler.copy and isinstance(self.message, Event):
+            self._fold_copy(draft, self.handler.copy, self.message)
+        for event in events:
+            draft.emit(event, self.cause)
+        if self.reaction and not events:
+            return self.reply  # nothing to do, and the follower's own mark moves past it
+        draft.guard(self.handler.loads(self.message))
+        lasting = self.reaction or self.raw is not None  # these may be repeated at any later time
+        draft.put(keys.inbox(self.id), self._mark(), ttl=None if lasting else COMMAND_TTL)
+        return self.reply
+
+    def give_up(self, draft: Draft, reason: Exception) -> Any:
+        """Dead-letter an event; tell a command's caller."""
+        if self.raw is not None:
+            why = reason.detail if isinstance(reason, Problem) else f"{type(reason).__name__}: {reason}"
+            return Letter(self.id, "event", self.raw, why, at=self.cause.now).run(draft)
+        if isinstance(reason, Problem):
+            raise reason
+        log.error("a command failed", exc_info=reason, extra={"command": type(self.message).__name__})
+        raise Failed("the command failed and nothing was changed; the service's log has the cause") from reason
+
+    def _fold_copy(self, draft: Draft, kind: DocumentType[Any], event: Event) -> None:
+        ref = kind(event.aggregate_id)
+        doc, revision = draft.doc(ref), self.context.revision
+        if revision is not None and revision <= doc.revision:
+            return  # brokers promise no order: the highest revision stays
+        draft.put(ref.key, Doc.of(max(doc.revision, revision or 0), kind.apply(doc.state, event)))
+
+    def _mark(self) -> Any:
+        if self.raw is not None or self.reaction:
+            return 1
+        return {"hash": self.body_hash, "status": self.reply.status, "body": self.reply.body,
+                "headers": dict(self.reply.headers)}  # fmt: skip
+
+    def _again(self, known: Any) -> Reply:
+        if not isinstance(known, dict) or "hash" not in known:
+            return self.reply
+        if known["hash"] != self.body_hash:
+            raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new request")
+        return Reply(known["status"], known["body"], known["headers"])
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive(Work):
+    """Handle a dead letter after all: mark `dead` -> handled, handler, letter closed, in one transaction."""
+
+    letter: str
+    message: Message
+
+    def keys(self) -> Iterable[str]:
+        """Look at the letter and whatever its message looks at."""
+        return (self.letter, *self.message.keys())
+
+    def run(self, draft: Draft) -> None:
+        """Raises `NotFound` or `Conflict` where there is nothing to redrive, or what the handler raises."""
+        letter = draft.get(self.letter)
+        if letter is None:
+            raise NotFound(f"there is no dead letter {self.letter}")
+        if not letter["open"]:
+            raise Conflict(f"{self.letter} was already redriven")
+        if draft.get(keys.inbox(self.message.id)) in (None, {"dead": self.letter}):
+            self.message.handle(draft)
+        draft.get(keys.inbox(letter["id"]))  # differs from the message's own where it could not be read at first
+        draft.put(keys.inbox(letter["id"]), 1)
+        draft.put(self.letter, {**letter, "open": False})
+
+    def give_up(self, draft: Draft, reason: Exception) -> Any:
+        """Leave the letter as it was."""
+        raise reason

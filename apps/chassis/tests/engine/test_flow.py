@@ -1,0 +1,95 @@
+"""The engine without faults: what goes in comes out, once."""
+
+import asyncio
+
+import pytest
+from bank import Blow, Deposit, Move, Withdraw
+from world import World, envelope, order, until
+
+from chassis.problems import Conflict, Failed, KeyReused
+from chassis.work import Reply
+
+
+async def test_a_command_is_stored_and_answered() -> None:
+    world = World()
+    async with world.running() as service:
+        reply = await order(service, Deposit(account="a", amount=5), reply=Reply(202, {"x": 1}))
+        assert (reply.status, reply.body) == (202, {"x": 1})
+        assert world.balance("a") == 5
+    world.check()
+
+
+async def test_many_at_once_share_commits() -> None:
+    world = World()
+    async with world.running() as service:
+        await asyncio.gather(*(order(service, Deposit(account="hot", amount=1)) for _ in range(500)))
+        assert world.balance("hot") == 500
+        assert world.head()["tail"] <= 20
+    world.check()
+
+
+async def test_a_refusal_leaves_nothing() -> None:
+    world = World()
+    async with world.running() as service:
+        with pytest.raises(Conflict):
+            await order(service, Withdraw(account="a", amount=1), key="k")
+        assert world.events() == []
+        await order(service, Deposit(account="a", amount=1))
+        await order(service, Withdraw(account="a", amount=1), key="k")  # rejections are not stored
+    world.check()
+
+
+async def test_a_bug_in_a_command_is_told_to_its_caller_alone() -> None:
+    world = World()
+    async with world.running() as service:
+        done = await asyncio.gather(
+            order(service, Deposit(account="a", amount=1)), order(service, Blow(account="a")),
+            order(service, Deposit(account="a", amount=1)), return_exceptions=True,
+        )  # fmt: skip
+        assert isinstance(done[1], Failed)
+        assert world.balance("a") == 2
+
+
+async def test_events_are_delivered_once_in_effect() -> None:
+    world = World()
+    async with world.running() as service:
+        event = envelope("PaymentMade", {"payment": "p", "account": "a", "amount": 7})
+        await asyncio.gather(*(service.deliver({"data": event}) for _ in range(5)))
+        await service.deliver({"data": event})
+        assert world.balance("a") == 7
+    world.check()
+
+
+async def test_what_is_committed_is_published_with_its_origin() -> None:
+    world = World()
+    async with world.running() as service:
+        await order(service, Deposit(account="a", amount=1))
+        await order(service, Move(giver="a", taker="b", amount=1))
+        await until(lambda: len(world.broker.published.get("bank", [])) == 3)
+        published = world.broker.published["bank"]
+        journal = world.head()["journal_id"]
+        assert [e["origin"] for e in published] == [f"bank/{journal}/0/1#0", f"bank/{journal}/0/2#0", f"bank/{journal}/0/2#1"]
+        assert [(e["subject"], e["revision"]) for e in published] == [("account/a", 1), ("account/a", 2), ("account/b", 1)]
+    assert world.head()["published"] == 2
+    assert world.head()["owner"] is None
+
+
+async def test_the_same_key_gives_the_same_answer() -> None:
+    world = World()
+    async with world.running() as service:
+        first = await order(service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "one"}))
+        again = await order(service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "two"}))
+        assert again.body == first.body == {"id": "one"}
+        with pytest.raises(KeyReused):
+            await order(service, Deposit(account="a", amount=2), key="k", body=b"2")
+        assert world.balance("a") == 1
+
+
+async def test_a_restart_goes_on_in_its_own_lane() -> None:
+    world = World()
+    async with world.running() as service:
+        await order(service, Deposit(account="a", amount=1))
+    async with world.running() as service:
+        await order(service, Deposit(account="a", amount=1))
+    assert world.head()["tail"] == 2
+    world.check()
