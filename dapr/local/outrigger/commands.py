@@ -14,7 +14,7 @@ from outrigger.home import Home
 from outrigger.ports import LOOPBACK
 from outrigger.template import App, Template, resolve
 
-DRAIN = 25  # s that a sidecar keeps serving a stopping app; above the app's own limit for draining
+DRAIN = 25  # s that a stopping sidecar keeps serving its app; above the app's own limit for draining
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,8 @@ def _pairs(home: Home, template: Template, app: App, ports: Ports, folder: Path)
         "config": config and os.path.relpath(resolve(home.template.parent, config), folder),
         "log-level": template.setting(app, "log_level"),
         "app-max-concurrency": template.setting(app, "app_max_concurrency"),
+        # Told to stop, it ends its subscriptions and keeps its APIs for the app that drains; told again, it ends.
+        "dapr-block-shutdown-duration": f"{DRAIN}s",
         "app-health-check-path": template.setting(app, "app_health_check_path"),
         "app-health-probe-interval": template.setting(app, "app_health_probe_interval"),
         "app-health-probe-timeout": template.setting(app, "app_health_probe_timeout"),

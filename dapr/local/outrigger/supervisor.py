@@ -99,7 +99,10 @@ class Supervisor:
         return f"{told}\n{_tail(child)}"
 
     async def _take_down(self) -> None:
-        """Stop in order: the edge, so that what it took is still answered; subscriptions, apps, sidecars, broker."""
+        """Stop in order: the edge, so that what it took is still answered; subscriptions, apps, sidecars, broker.
+
+        A sidecar's first SIGTERM ends its subscriptions and no more, its second ends it (see `commands`).
+        """
         self.phase = Phase.STOPPING
         self._save()
         for task in self._announcing.values():
