@@ -299,20 +299,21 @@ class Executor:
 
     async def _carefully(self, batch: list[Item]) -> AsyncIterator[list[Item]]:
         """After an unclean end: count each try before it is made, and try alone what was in hand at the last end."""
-        messages = [i for i in batch if isinstance(i.work, Message)]
-        if not messages or asyncio.get_running_loop().time() >= self.careful_until:
+        names = {i: i.work.id for i in batch if isinstance(i.work, Message)}
+        if not names or asyncio.get_running_loop().time() >= self.careful_until:
             yield batch
             return
-        stored = await self._read({keys.attempt(_id(i)) for i in messages})
-        tries = {_id(i): stored[k].value if (k := keys.attempt(_id(i))) in stored else 0 for i in messages}
-        fresh = [i for i in batch if i not in messages or not tries[_id(i)]]
-        await self._count_tries({_id(i): 1 for i in fresh if i in messages})
+        stored = await self._read({keys.attempt(n) for n in names.values()})
+        tries = {n: stored[k].value if (k := keys.attempt(n)) in stored else 0 for n in names.values()}
+        fresh = [i for i in batch if i not in names or not tries[names[i]]]
+        await self._count_tries({names[i]: 1 for i in fresh if i in names})
         yield fresh
-        for item in messages:
-            if tries[_id(item)] >= CRASHES:
+        for item, name in names.items():
+            if tries[name] >= CRASHES:
                 item.work = GivenUp(item.work, Failed(f"this process ended {CRASHES} times while handling it"))
-            if tries[_id(item)]:
-                await self._count_tries({_id(item): tries[_id(item)] + 1})
+            elif tries[name]:
+                await self._count_tries({name: tries[name] + 1})
+            if tries[name]:
                 yield [item]
 
     async def _count_tries(self, tries: dict[str, int]) -> None:
@@ -349,10 +350,6 @@ def _keys(work: Work) -> set[str]:
         return set(work.keys())
     except Exception:  # noqa: BLE001 - the same error comes back from `run`, where it is dealt with
         return set()
-
-
-def _id(item: Item) -> str:
-    return item.work.id if isinstance(item.work, Message) else ""
 
 
 def _run(work: Work, draft: Draft, wanted: set[str]) -> Any:

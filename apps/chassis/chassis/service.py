@@ -24,10 +24,10 @@ from chassis.daprd import Daprd
 from chassis.draft import Cause
 from chassis.engine import Engine, StoreUnfit
 from chassis.envelope import Command, Envelope
-from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, OutcomeUnknown, Problem, TooLarge, Unprocessed
+from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, NotFound, OutcomeUnknown, Problem, TooLarge, Unprocessed
 from chassis.rules import Context, Ref, Rules, S, View
 from chassis.sidecar import Sidecar, SidecarError, Unreachable, call
-from chassis.work import Letter, Message, Reply, Work
+from chassis.work import Letter, Message, Redrive, Reply, Work
 
 CALLER = "dapr-caller-app-id"
 EVENTS = "/events"
@@ -120,6 +120,14 @@ class Service:
         """Call another service through the sidecar; raises the `Problem` it refused with, or `SidecarError`."""
         answer, value = await call(self.sidecar, app, method, body=body, query=query, headers=headers, verb=verb)
         return Reply(answer.status, value, answer.headers)
+
+    async def redrive(self, letter: str) -> None:
+        """Handle a dead letter after all, named as in the log; raises what stands in the way."""
+        stored = (await self.sidecar.read([letter])).get(letter)
+        if stored is None or stored.value.get("kind") != "event":
+            raise NotFound(f"there is no dead-lettered event under {letter!r}")
+        work = Redrive(letter, self.message(stored.value["message"]))
+        await self._engine().submit(work, keys.EVENT_BYTES)
 
     def run(self) -> None:
         """Serve on the port that Dapr's CLI, the launcher or the cluster gave."""

@@ -108,6 +108,14 @@ class Blow(Command):
     account: str
 
 
+class Buy(Command):
+    """Refused where the price, an unguarded copy, is over the limit."""
+
+    account: str
+    sku: str
+    limit: int
+
+
 def make_rules(*, reactor_attempts: int = 8, react: object = None, after: float = 0.0, view: bool = True) -> Rules:
     """Build the rules afresh, so that tests cannot share anything."""
     rules = Rules()
@@ -157,6 +165,13 @@ def make_rules(*, reactor_attempts: int = 8, react: object = None, after: float 
     @rules.command(Blow, loads=lambda c: [account(c.account)])
     def blow(_docs: Documents, _command: Blow, _context: Context) -> Sequence[Event]:
         raise ZeroDivisionError("a bug")
+
+    @rules.command(Buy, loads=lambda c: [account(c.account)], reads=lambda c: [price(c.sku)])
+    def buy(docs: Documents, command: Buy, _context: Context) -> Sequence[Event]:
+        now = docs[price(command.sku)]
+        if now is None or now.amount > command.limit:
+            raise Conflict("the price is over the limit; raise the limit")
+        return [Deposited(account=command.account, amount=now.amount)]
 
     @rules.on(PaymentMade, loads=lambda e: [account(e.account)])
     def paid(_docs: Documents, event: PaymentMade, _context: Context) -> Sequence[Event]:

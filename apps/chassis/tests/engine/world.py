@@ -26,13 +26,14 @@ class World:
 
     def __init__(self) -> None:
         self.store, self.broker = MemoryStore(), MemoryBroker()
+        self.now = 1_000_000.0  # the clock by which stored values expire
 
     def service(
         self, name: str = "bank", *, instance: str = "a", rules: Rules | None = None, faults: Faults | None = None,
         **settings: Any,
     ) -> Service:
         values: dict[str, Any] = {"lease": FAST, "drain_within": 1.0, **settings}
-        sidecar = MemorySidecar(self.store, self.broker, faults=faults)
+        sidecar = MemorySidecar(self.store, self.broker, faults=faults, clock=lambda: self.now)
         made = Settings(instance=instance, **values)
         return Service(name, rules or make_rules(), settings=made, sidecar=sidecar)
 
@@ -43,7 +44,7 @@ class World:
             yield service
 
     def value(self, key: str) -> Any:
-        found = self.store.read([key], 0.0)
+        found = self.store.read([key], self.now)
         return found[key].value if key in found else None
 
     def balance(self, account: str) -> int:
