@@ -4,6 +4,7 @@ Here: what no answer means. Nothing was sent (connection refused, none free in t
 Anything else, such as a time-out or a cut connection: `Unanswered`. POSTs are never repeated by the client.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from chassis.sidecar import Answer, Entry, Operation, Sidecar, SidecarError, Sto
 KEYS_PER_READ = 1000
 CONNECTIONS = 256
 CONNECT_SECONDS = 2.0
+STREAMED_BYTES = 1024 * 1024  # aiohttp warns of larger bodies in one piece
 BULK_PUBLISH = ("/v1.0/publish/bulk", "/v1.0-alpha1/publish/bulk")  # stable first
 
 
@@ -118,8 +120,9 @@ class Daprd(Sidecar):
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
+        data = io.BytesIO(body) if body is not None and len(body) > STREAMED_BYTES else body
         request = self._open().request(
-            verb, self._base + path, data=body, headers=headers, params=query, timeout=within, allow_redirects=False
+            verb, self._base + path, data=data, headers=headers, params=query, timeout=within, allow_redirects=False
         )
         try:
             async with request as response:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -76,4 +77,4 @@ def through_go(value: Any) -> Any:
 
 def _number(text: str) -> int | float:
     number = float(text)
-    return int(number) if number.is_integer() and abs(number) < WHOLE else number
+    return int(Decimal(repr(number))) if number.is_integer() and abs(number) < WHOLE else number
