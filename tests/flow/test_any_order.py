@@ -1,7 +1,7 @@
 """Orders and inventory together, with a broker that repeats, delays and reorders at will.
 
-Nothing runs but the pure code of both services. Whatever is drawn, every order ends, both services agree on its end, and
-the books of every product balance.
+Nothing runs but the pure code of both services. Whatever is drawn, every order ends, both services agree on its end,
+and the books of every product balance.
 """
 
 from collections.abc import Iterable
@@ -78,9 +78,9 @@ class System:
 
     def check(self) -> None:
         """Hold the books against the reservations."""
-        for product in self.worlds["inventory"].states("product").values():
-            assert min(product.available, product.reserved, product.committed) >= 0
-            assert product.initial == product.available + product.reserved + product.committed
+        for stock in self.worlds["inventory"].states("stock").values():
+            assert min(stock.available, stock.reserved, stock.committed) >= 0
+            assert stock.initial == stock.available + stock.reserved + stock.committed
 
     def settle(self) -> None:
         """Let everything happen that is still to come."""
@@ -124,8 +124,8 @@ def agree(system: System) -> None:
     for order_id, state in system.worlds["orders"].states("order").items():
         for line in state.items if ends[order_id] == "confirmed" else ():
             sold[line.sku] += line.quantity
-    products = system.worlds["inventory"].states("product")
-    assert {sku: (p.committed, p.reserved) for sku, p in products.items()} == {sku: (n, 0) for sku, n in sold.items()}
+    stocks = system.worlds["inventory"].states("stock")
+    assert {sku: (p.committed, p.reserved) for sku, p in stocks.items()} == {sku: (n, 0) for sku, n in sold.items()}
 
 
 def test_the_good_way() -> None:

@@ -80,6 +80,14 @@ class ProductAnswer(Wire):
     available: Stock
 
 
+class ProductsAnswer(Wire):
+    """A page of products; `next` is the number of the next page, if there is one."""
+
+    products: tuple[ProductAnswer, ...]
+    page: int
+    next: int | None = None
+
+
 class PricesRequest(Command):
     """Ask for the present prices of some products."""
 
@@ -91,3 +99,9 @@ class Price(Wire):
 
     sku: Sku
     price: Money
+
+
+class PricesAnswer(Wire):
+    """The prices of those products that are known."""
+
+    prices: tuple[Price, ...]

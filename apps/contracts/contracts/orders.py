@@ -97,3 +97,16 @@ class OrderAccepted(Wire):
 
     order_id: OrderId
     status: str
+
+
+class OrderStatusRequest(Command):
+    """Ask how an order stands."""
+
+    order_id: OrderId
+
+
+class OrderStatus(Wire):
+    """How an order stands; `unknown` where there is no such order."""
+
+    order_id: OrderId
+    status: str

@@ -1,18 +1,22 @@
-"""Products and what is set aside of them: the facts, and which wishes are granted.
+"""Products, their stock, and which wishes about them are granted.
 
-For each product `initial + restocked == available + reserved + committed`, and no term is ever negative: every fact
-moves a quantity from one term to another, and no fact is decided that would take more than is there.
+A product (what it is called and costs) and its stock (where its pieces are) are two documents: every order moves the
+stock, hardly anything moves the product.
+
+For each stock `initial + restocked == available + reserved + committed`, and no term is ever negative: every fact
+moves pieces from one term to another, and no fact is decided that would take more than is there.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.envelope import Command, Event
 from chassis.problems import Conflict, NotFound
-from chassis.rules import Context, Documents, Ref, Rules
-from contracts.inventory import MAX_STOCK, PriceChanged, ProductAdded, ProductEvent, Stock
+from chassis.rules import Context, Documents, Rules
+from contracts.inventory import MAX_STOCK, PriceChanged, ProductAdded, Stock
 from contracts.money import Money
 from contracts.values import Line, Name, OrderId, Sku
 
@@ -42,12 +46,20 @@ class Restock(Command):
     quantity: int = Field(strict=True, ge=1, le=MAX_STOCK)
 
 
-class StockEvent(ProductEvent):
-    """A movement of one product's stock; it stays in inventory's own journal."""
+class StockEvent(Event):
+    """A fact about the pieces of one product; it stays in inventory's own journal."""
 
+    aggregate: ClassVar[str] = "stock"
+    key: ClassVar[str] = "sku"
     published: ClassVar[bool] = False
 
+    sku: Sku
     quantity: int
+    at: datetime | None = None
+
+
+class StockOpened(StockEvent):
+    """The first pieces of a new product."""
 
 
 class Restocked(StockEvent):
@@ -73,21 +85,29 @@ class StockSold(OrderStockEvent):
 
 
 class ProductState(BaseModel):
-    """One product, its price and where its pieces are."""
+    """One product as it is offered."""
 
     model_config = ConfigDict(frozen=True)
 
     sku: str
     name: str
     price: Money
-    initial: int = Field(ge=0)
-    restocked: int = Field(default=0, ge=0)
-    available: int = Field(ge=0)
-    reserved: int = Field(default=0, ge=0)
-    committed: int = Field(default=0, ge=0)
 
-    def moved(self, **by: int) -> "ProductState":
-        """Return this product with terms changed by so many pieces; raises if one would become negative."""
+
+class StockState(BaseModel):
+    """Where the pieces of one product are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sku: str
+    initial: int
+    restocked: int = 0
+    available: int
+    reserved: int = 0
+    committed: int = 0
+
+    def moved(self, **by: int) -> "StockState":
+        """Return this stock with terms changed by so many pieces; raises if one would become negative."""
         changed = {term: getattr(self, term) + pieces for term, pieces in by.items()}
         if min(changed.values()) < 0:
             raise ValueError(f"the stock of {self.sku} would become negative: {changed}")
@@ -95,41 +115,39 @@ class ProductState(BaseModel):
 
 
 product = rules.document("product", ProductState)
+stock = rules.document("stock", StockState)
 
 
 @product.evolve
-def evolve(state: ProductState | None, event: Event) -> ProductState:
-    """Fold one fact into a product."""
-    if isinstance(event, ProductAdded):
-        return ProductState(
-            sku=event.sku, name=event.product_name, price=event.price, initial=event.stock, available=event.stock
-        )
+def evolve_product(_state: ProductState | None, event: ProductAdded | PriceChanged) -> ProductState:
+    """Fold one fact into a product: both facts carry all of it."""
+    return ProductState(sku=event.sku, name=event.product_name, price=event.price)
+
+
+@stock.evolve
+def evolve_stock(state: StockState | None, event: StockEvent) -> StockState:
+    """Fold one fact into a stock."""
+    if isinstance(event, StockOpened):
+        return StockState(sku=event.sku, initial=event.quantity, available=event.quantity)
     if state is None:
-        raise ValueError(f"{event.subject} has no stock yet: {event.name}")
-    match event:
-        case PriceChanged():
-            return state.model_copy(update={"price": event.price})
-        case Restocked(quantity=n):
-            return state.moved(restocked=n, available=n)
-        case StockHeld(quantity=n):
-            return state.moved(available=-n, reserved=n)
-        case StockFreed(quantity=n):
-            return state.moved(reserved=-n, available=n)
-        case StockSold(quantity=n):
-            return state.moved(reserved=-n, committed=n)
-        case _:
-            raise TypeError(f"a product has no fact {event.name}")
+        raise ValueError(f"{event.subject} was never opened: {event.name}")
+    return state.moved(**{term: sign * event.quantity for term, sign in _MOVES[type(event)].items()})
 
 
-def offered(docs: Documents, sku: str) -> ProductState:
-    """Return the product, or refuse because it is not on offer."""
-    state = docs[product(sku)]
-    if state is None:
-        raise NotFound(f"no product {sku}; GET products lists what there is", field="sku")
-    return state
+_MOVES: dict[type[StockEvent], dict[str, int]] = {
+    Restocked: {"restocked": +1, "available": +1},
+    StockHeld: {"available": -1, "reserved": +1},
+    StockFreed: {"reserved": -1, "available": +1},
+    StockSold: {"reserved": -1, "committed": +1},
+}
 
 
-@rules.command(AddProduct, loads=lambda c: (product(c.sku),))
+def not_offered(sku: str) -> NotFound:
+    """Refuse what concerns no product of ours."""
+    return NotFound(f"there is no product {sku}; the list of products says what there is", field="sku")
+
+
+@rules.command(AddProduct, loads=lambda c: (product(c.sku), stock(c.sku)))
 def add_product(docs: Documents, command: AddProduct, context: Context) -> Sequence[Event]:
     """Put a product on offer once."""
     if docs[product(command.sku)] is not None:
@@ -137,30 +155,29 @@ def add_product(docs: Documents, command: AddProduct, context: Context) -> Seque
     added = ProductAdded(
         sku=command.sku, product_name=command.name, price=command.price, stock=command.stock, at=context.moment
     )
-    return (added,)
+    return (added, StockOpened(sku=command.sku, quantity=command.stock, at=context.moment))
 
 
 @rules.command(ChangePrice, loads=lambda c: (product(c.sku),))
 def change_price(docs: Documents, command: ChangePrice, context: Context) -> Sequence[Event]:
     """Announce a price that is not the present one."""
-    state = offered(docs, command.sku)
+    state = docs[product(command.sku)]
+    if state is None:
+        raise not_offered(command.sku)
     if state.price == command.price:
         return ()
     return (PriceChanged(sku=state.sku, product_name=state.name, price=command.price, at=context.moment),)
 
 
-@rules.command(Restock, loads=lambda c: (product(c.sku),))
+@rules.command(Restock, loads=lambda c: (stock(c.sku),))
 def restock(docs: Documents, command: Restock, context: Context) -> Sequence[Event]:
     """Take pieces in."""
-    state = offered(docs, command.sku)
+    state = docs[stock(command.sku)]
+    if state is None:
+        raise not_offered(command.sku)
     if state.initial + state.restocked + command.quantity > MAX_STOCK:
         raise Conflict(f"the books of {state.sku} hold {MAX_STOCK} pieces at most", field="quantity")
     return (Restocked(sku=command.sku, quantity=command.quantity, at=context.moment),)
-
-
-def products(lines: Iterable[Line]) -> tuple[Ref[ProductState], ...]:
-    """Name the products of some lines, each once."""
-    return tuple(product(sku) for sku in demand(lines))
 
 
 def demand(lines: Iterable[Line]) -> dict[str, int]:
@@ -174,7 +191,7 @@ def demand(lines: Iterable[Line]) -> dict[str, int]:
 def shortfall(docs: Documents, wanted: dict[str, int]) -> str | None:
     """Say why the whole demand cannot be met, or None if it can."""
     for sku, quantity in wanted.items():
-        state = docs[product(sku)]
+        state = docs[stock(sku)]
         if state is None:
             return f"there is no product {sku}"
         if state.available < quantity:

@@ -97,5 +97,5 @@ def overdue(docs: Documents, order_id: str, context: Context) -> Sequence[Event]
 
 
 def _movements(kind: type[OrderStockEvent], cause: ReservationEvent) -> Sequence[Event]:
-    """One movement for each product: a product is folded from its own facts alone."""
+    """One movement for each product: a stock is folded from its own facts alone."""
     return [kind(sku=line.sku, quantity=line.quantity, order_id=cause.order_id, at=cause.at) for line in cause.items]

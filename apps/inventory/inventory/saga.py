@@ -13,8 +13,10 @@ from chassis.rules import Context, Documents, Outside, Ref
 from contracts.inventory import StockReserved
 from contracts.orders import OrderCancelled, OrderConfirmed, OrderCreated
 from contracts.values import Line, OrderId
-from inventory.domain import products, rules
+from inventory.domain import demand, rules, stock
 from inventory.reservations import ReservationOverdue, commit, overdue, release, reservation, reserve
+
+ASK_ATTEMPTS = 1000  # more than an hour: orders may be down for long, and the goods are safe meanwhile
 
 
 class CheckReservation(Command):
@@ -32,7 +34,7 @@ class SettleReservation(Command):
 
 
 def _concerned(message: OrderCreated | OrderConfirmed | OrderCancelled | SettleReservation) -> tuple[Ref, ...]:
-    return (reservation(message.order_id), *products(message.items))
+    return (reservation(message.order_id), *map(stock, demand(message.items)))
 
 
 @rules.on(OrderCreated, loads=_concerned)
@@ -80,4 +82,4 @@ async def ask_orders(event: ReservationOverdue, outside: Outside) -> Command:
 def watch_reservations(*, after: float) -> None:
     """Register the deadline of reservations, in seconds."""
     rules.reactor("reservation-deadline", StockReserved, after=after)(due)
-    rules.reactor("ask-orders", ReservationOverdue)(ask_orders)
+    rules.reactor("ask-orders", ReservationOverdue, attempts=ASK_ATTEMPTS)(ask_orders)

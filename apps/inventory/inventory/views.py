@@ -1,4 +1,4 @@
-"""The list of products: what each is called and costs. Stock is not in it; the product itself knows that best."""
+"""The list of products: what each is called and costs. Stock is not in it: it moves with every order."""
 
 from pydantic import BaseModel, ConfigDict
 

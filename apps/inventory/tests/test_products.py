@@ -6,22 +6,29 @@ from pydantic import ValidationError
 from chassis.problems import Conflict, NotFound
 from contracts.inventory import MAX_STOCK, PriceChanged, ProductAdded
 from contracts.money import Money
-from inventory.domain import AddProduct, ChangePrice, Restock, Restocked, StockSold, product, rules
+from inventory.domain import AddProduct, ChangePrice, Restock, Restocked, StockOpened, StockSold, product, rules, stock
 from inventory.views import ProductRow, product_list
 from support.given import given
 
 ADDED = ProductAdded(sku="TEA", product_name="Tea", price=Money(450), stock=10)
+OPENED = StockOpened(sku="TEA", quantity=10)
 ADD = AddProduct(sku="TEA", name="Tea", price=Money(450), stock=10)
 DEARER = PriceChanged(sku="TEA", product_name="Tea", price=Money(500))
 
 
-def test_a_product_is_added_once() -> None:
-    given(rules).when(ADD).then(ADDED).and_state(product("TEA"), initial=10, available=10, reserved=0, committed=0)
-    given(rules, ADDED, DEARER).when(ADD).then_nothing()
+def test_a_new_product_comes_with_its_stock() -> None:
+    outcome = given(rules).when(ADD).then(ADDED, OPENED)
+    outcome.and_state(stock("TEA"), initial=10, restocked=0, available=10, reserved=0, committed=0)
+
+
+def test_a_product_is_added_only_once() -> None:
+    given(rules, ADDED, OPENED, DEARER).when(ADD).then_nothing()
 
 
 def test_a_price_changes() -> None:
-    given(rules, ADDED).when(ChangePrice(sku="TEA", price=Money(500))).then(DEARER)
+    given(rules, ADDED).when(ChangePrice(sku="TEA", price=Money(500))).then(DEARER).and_state(
+        product("TEA"), price=Money(500)
+    )
 
 
 def test_the_same_price_is_no_news() -> None:
@@ -29,12 +36,12 @@ def test_the_same_price_is_no_news() -> None:
 
 
 def test_pieces_come_in() -> None:
-    outcome = given(rules, ADDED).when(Restock(sku="TEA", quantity=5)).then(Restocked(sku="TEA", quantity=5))
-    outcome.and_state(product("TEA"), initial=10, restocked=5, available=15)
+    outcome = given(rules, ADDED, OPENED).when(Restock(sku="TEA", quantity=5)).then(Restocked(sku="TEA", quantity=5))
+    outcome.and_state(stock("TEA"), initial=10, restocked=5, available=15)
 
 
 def test_the_books_have_an_end() -> None:
-    given(rules, ADDED).when(Restock(sku="TEA", quantity=MAX_STOCK)).then_refused(Conflict, field="quantity")
+    given(rules, ADDED, OPENED).when(Restock(sku="TEA", quantity=MAX_STOCK)).then_refused(Conflict, field="quantity")
 
 
 @pytest.mark.parametrize("command", [ChangePrice(sku="TEA", price=Money(1)), Restock(sku="TEA", quantity=1)])
@@ -44,7 +51,7 @@ def test_only_what_is_on_offer_can_change(command: ChangePrice | Restock) -> Non
 
 def test_no_fact_makes_a_term_negative() -> None:
     with pytest.raises(ValueError, match="negative"):
-        given(rules, ADDED, StockSold(sku="TEA", quantity=1, order_id="o-1"))
+        given(rules, ADDED, OPENED, StockSold(sku="TEA", quantity=1, order_id="o-1"))
 
 
 def test_stock_comes_in_whole_pieces() -> None:

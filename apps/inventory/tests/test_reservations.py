@@ -8,17 +8,17 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from chassis.envelope import Event
-from contracts.inventory import ProductAdded, StockCommitted, StockRejected, StockReleased, StockReserved
+from contracts.inventory import StockCommitted, StockRejected, StockReleased, StockReserved
 from contracts.money import Money
 from contracts.orders import OrderCancelled, OrderConfirmed, OrderCreated, OrderLine
 from contracts.values import Line
-from inventory.domain import StockFreed, StockHeld, StockSold, product
+from inventory.domain import StockFreed, StockHeld, StockOpened, StockSold, stock
 from inventory.reservations import ReservationOverdue, Status, reservation
 from inventory.saga import CheckReservation, SettleReservation, ask_orders, due, rules
 from support.given import World, given
 
-TEA = ProductAdded(sku="TEA", product_name="Tea", price=Money(450), stock=5)
-CUP = ProductAdded(sku="CUP", product_name="Cup", price=Money(1299), stock=1)
+TEA = StockOpened(sku="TEA", quantity=5)
+CUP = StockOpened(sku="CUP", quantity=1)
 ITEMS = (Line(sku="TEA", quantity=3), Line(sku="CUP", quantity=1))
 
 
@@ -42,7 +42,7 @@ OVERDUE = ReservationOverdue(order_id="o-1", items=ITEMS)
 
 def test_an_order_is_set_aside() -> None:
     outcome = given(rules, TEA, CUP).when(CREATED).then(RESERVED, *HELD)
-    outcome.and_state(product("TEA"), available=2, reserved=3).and_state(reservation("o-1"), status=Status.HELD)
+    outcome.and_state(stock("TEA"), available=2, reserved=3).and_state(reservation("o-1"), status=Status.HELD)
 
 
 def test_an_order_is_met_in_full_or_not_at_all() -> None:
@@ -50,7 +50,7 @@ def test_an_order_is_met_in_full_or_not_at_all() -> None:
     items = (Line(sku="TEA", quantity=3), Line(sku="CUP", quantity=2))
     outcome = given(rules, TEA, CUP).when(wants)
     outcome.then(StockRejected(order_id="o-1", items=items, reason="not enough stock of CUP"))
-    outcome.and_state(product("TEA"), available=5, reserved=0)
+    outcome.and_state(stock("TEA"), available=5, reserved=0)
 
 
 def test_an_unknown_product_rejects_the_order() -> None:
@@ -77,12 +77,12 @@ def test_a_repeated_order_changes_nothing() -> None:
 
 def test_a_confirmed_order_leaves_the_stock() -> None:
     outcome = given(rules, TEA, CUP, RESERVED, *HELD).when(CONFIRMED).then(COMMITTED, *SOLD)
-    outcome.and_state(product("TEA"), available=2, reserved=0, committed=3)
+    outcome.and_state(stock("TEA"), available=2, reserved=0, committed=3)
 
 
 def test_a_cancelled_order_is_put_back() -> None:
     outcome = given(rules, TEA, CUP, RESERVED, *HELD).when(CANCELLED).then(RELEASED, *FREED)
-    outcome.and_state(product("CUP"), available=1, reserved=0, committed=0)
+    outcome.and_state(stock("CUP"), available=1, reserved=0, committed=0)
 
 
 def test_a_cancel_that_overtakes_its_order_bars_it() -> None:
@@ -140,7 +140,7 @@ def balanced(world: World) -> bool:
     return all(
         min(p.available, p.reserved, p.committed) >= 0
         and p.initial + p.restocked == p.available + p.reserved + p.committed
-        for p in world.states("product").values()
+        for p in world.states("stock").values()
     )
 
 
@@ -172,7 +172,7 @@ def test_any_order_of_delivery_converges(case: tuple[list[Event], dict[str, str]
     for order_id, state in world.states("reservation").items():  # the deadlines come
         world.handle(SettleReservation(order_id=order_id, items=state.items, order_status=ends[order_id]))
     assert balanced(world)
-    assert {p.reserved for p in world.states("product").values()} == {0}
+    assert {p.reserved for p in world.states("stock").values()} == {0}
     for order_id, state in world.states("reservation").items():
         expected = {"confirmed": {Status.COMMITTED, Status.REJECTED}, "cancelled": {Status.RELEASED, Status.REJECTED}}
         assert state.status in expected[ends[order_id]]

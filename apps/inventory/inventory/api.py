@@ -1,0 +1,57 @@
+"""Inventory over HTTP, for the gateway and for other services: parse, submit, answer."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from chassis.envelope import Command
+from chassis.service import Reply, Service
+from contracts.inventory import Price, PricesAnswer, PricesRequest, ProductAnswer, ProductsAnswer
+from inventory.domain import ChangePrice, Restock, product, stock
+from inventory.views import ALL, product_list
+
+PAGE_ROWS = 100  # of a view's page
+
+
+class Api:
+    """The routes of one running service."""
+
+    def __init__(self, service: Service) -> None:
+        """`service` stores."""
+        self._service = service
+        self.router = APIRouter()
+        self.router.add_api_route("/products", self.products, methods=["GET"])
+        self.router.add_api_route("/prices", self.prices, methods=["POST"])
+        self.router.add_api_route("/change-price", self.change_price, methods=["POST"])
+        self.router.add_api_route("/restock", self.restock, methods=["POST"])
+
+    async def products(self, page: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """List products: name and price as the list knows them, and what is available this moment."""
+        rows = await self._service.page(product_list, ALL, page)
+        stocks = await self._service.read_many([stock(row.sku) for row in rows])
+        available = {ref.id: state.available for ref, state in stocks.items()}
+        products = [
+            ProductAnswer(sku=row.sku, name=row.name, price=row.price, available=available.get(row.sku, 0))
+            for row in rows
+        ]
+        following = page + 1 if len(rows) == PAGE_ROWS else None
+        listed = ProductsAnswer(products=tuple(products), page=page, next=following)
+        return Reply(200, listed.model_dump(mode="json", by_alias=True)).response()
+
+    async def prices(self, question: PricesRequest) -> Response:
+        """Say what some products cost now; unknown ones are left out."""
+        states = await self._service.read_many([product(sku) for sku in question.skus])
+        known = PricesAnswer(prices=tuple(Price(sku=s.sku, price=s.price) for s in states.values()))
+        return Reply(200, known.model_dump(mode="json", by_alias=True)).response()
+
+    async def change_price(self, command: ChangePrice, request: Request) -> Response:
+        """Ask another price from now on."""
+        return await self._submit(command, request)
+
+    async def restock(self, command: Restock, request: Request) -> Response:
+        """Take pieces in."""
+        return await self._submit(command, request)
+
+    async def _submit(self, command: Command, request: Request) -> Response:
+        key = self._service.key(request, caller="", body=await request.body())
+        return (await self._service.submit(command, Reply(202, {}), key=key)).response()

@@ -1,0 +1,22 @@
+"""The catalogue that a new shop opens with: products as data, put on offer at start."""
+
+import asyncio
+import json
+from importlib.resources import files
+
+from chassis.service import Reply, Service
+from inventory.domain import AddProduct, product
+
+
+def catalogue() -> tuple[AddProduct, ...]:
+    """Read the products from `catalogue.json`; raises where one is malformed."""
+    text = files("inventory").joinpath("catalogue.json").read_text(encoding="utf-8")
+    return tuple(AddProduct.model_validate(row) for row in json.loads(text))
+
+
+async def offer_catalogue(service: Service) -> None:
+    """Put on offer what is not yet; at a restart, or beside another replica, nothing is added twice."""
+    wanted = {product(command.sku): command for command in catalogue()}
+    known = await service.read_many(list(wanted))
+    missing = [command for ref, command in wanted.items() if ref not in known]
+    await asyncio.gather(*(service.submit(command, Reply(202, {})) for command in missing))
