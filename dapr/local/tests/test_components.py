@@ -1,0 +1,60 @@
+"""What the components must say for the engine's promises to hold."""
+
+import itertools
+from typing import Any
+
+import yaml
+
+from outrigger.home import Home
+
+BULK = 100  # messages in one delivery, as the services subscribe
+
+
+def spec(home: Home, path: str) -> dict[str, Any]:
+    return yaml.safe_load((home.root / path).read_text())["spec"]
+
+
+def settings(home: Home, path: str) -> dict[str, str]:
+    return {item["name"]: item["value"] for item in spec(home, path)["metadata"]}
+
+
+def seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def test_redis_has_workers_for_several_full_bulks(home: Home) -> None:
+    broker = settings(home, "components/broker/redis/pubsub.yaml")
+    assert int(broker["concurrency"]) >= 4 * BULK
+    assert int(broker["queueDepth"]) >= BULK
+
+
+def test_the_retries_of_a_delivery_end_before_it_is_reclaimed(home: Home) -> None:
+    """Else a message is in the retry loop twice. Waits grow by half from half a second, as Dapr's policy does."""
+    broker = settings(home, "components/broker/redis/pubsub.yaml")
+    retry = spec(home, "components/platform/resiliency.yaml")["policies"]["retries"]["delivery"]
+    grown = itertools.accumulate(range(retry["maxRetries"] - 1), lambda wait, _: wait * 1.5, initial=0.5)
+    waits = sum(min(wait, seconds(retry["maxInterval"])) for wait in grown)
+    assert 5 < waits <= seconds(broker["processingTimeout"])
+
+
+def test_sqlite_waits_for_a_lock_within_its_time_out(home: Home) -> None:
+    store = settings(home, "components/store/sqlite/store.yaml")
+    assert seconds(store["busyTimeout"]) < seconds(store["timeout"])
+    assert "{appID}" in store["connectionString"]
+    assert " " not in store["connectionString"]
+
+
+def test_no_policy_targets_the_store(home: Home) -> None:
+    targets = spec(home, "components/platform/resiliency.yaml")["targets"]
+    assert set(targets["components"]) == {"pubsub"}
+    assert set(targets["components"]["pubsub"]) == {"inbound"}
+
+
+def test_the_circuit_breaker_is_half_of_ten_calls(home: Home) -> None:
+    breaker = spec(home, "components/platform/resiliency.yaml")["policies"]["circuitBreakers"]["call"]
+    assert breaker["trip"] == "requests >= 10 && totalFailures * 2 >= requests"
+    assert (breaker["interval"], breaker["timeout"]) == ("10s", "30s")
+
+
+def test_components_may_change_live(home: Home) -> None:
+    assert {"name": "HotReload", "enabled": True} in spec(home, "dapr/config.yaml")["features"]

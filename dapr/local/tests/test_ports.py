@@ -1,0 +1,34 @@
+"""Free ports, and the sentence about one that is not."""
+
+import os
+import socket
+
+import pytest
+
+from outrigger.errors import LauncherError
+from outrigger.ports import LOOPBACK, free_ports, require_free
+
+
+def test_they_are_different_and_free() -> None:
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    for port in ports:
+        require_free(port)
+
+
+def test_they_lie_below_the_range_of_outgoing_connections() -> None:
+    assert max(free_ports(20)) < 32_768
+
+
+def test_some_are_avoided() -> None:
+    avoided = frozenset(range(20_000, 26_000))
+    assert not avoided & set(free_ports(50, avoid=avoided))
+
+
+def test_a_taken_port_names_its_holder_and_the_way_out() -> None:
+    with socket.create_server((LOOPBACK, 0)) as holder:
+        port = holder.getsockname()[1]
+        with pytest.raises(
+            LauncherError, match=rf"Port {port} is taken by .* \(pid {os.getpid()}\).*--port {port + 1}"
+        ):
+            require_free(port)

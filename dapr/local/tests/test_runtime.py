@@ -1,0 +1,126 @@
+"""Finding daprd, and building it once."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from outrigger import golang, runtime, runtime_build
+from outrigger.errors import LauncherError
+from outrigger.home import Home
+
+FAKE_GO = """#!{python}
+import os, pathlib, sys
+if sys.argv[1] == "version":
+    print("go version go1.27.3 linux/amd64")
+elif os.environ.get("FAKE_GO_FAILS"):
+    sys.exit("go: no network")
+else:
+    target = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
+    for name in ("daprd", "placement"):
+        (target / name).write_text("#!/bin/sh" + chr(10) + "echo 1.14.0")
+        (target / name).chmod(0o755)
+"""
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def fake_daprd(path: Path, version: str) -> Path:
+    return script(path, f"#!/bin/sh\necho {version}\n")
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing installed, nothing cached, a Go that only pretends."""
+    script(tmp_path / "bin/go", FAKE_GO.format(python=sys.executable))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OUTRIGGER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DAPRD", raising=False)
+    monkeypatch.delenv("FAKE_GO_FAILS", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("1.14.0\n", (1, 14, 0)), ("v1.15.2-rc.1", (1, 15, 2)), ("edge", None), ("", None), ("dapr 1.14.0", None)],
+)
+def test_versions_are_read(text: str, version: runtime.Version | None) -> None:
+    assert runtime.parse_version(text) == version
+
+
+def test_go_versions_are_read() -> None:
+    assert golang.parse_go_version("go version go1.27.3 linux/amd64") == (1, 27)
+    assert golang.parse_go_version("devel") is None
+
+
+def test_an_installed_daprd_is_taken(tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    installed = fake_daprd(tmp_path / "bin/daprd", "1.14.0")
+    assert runtime.daprd(home) == installed
+    assert capsys.readouterr().err == ""
+
+
+def test_an_untested_version_is_taken_with_a_notice(
+    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = fake_daprd(tmp_path / "home/.dapr/bin/daprd", "1.16.2")
+    assert runtime.daprd(home) == installed
+    assert capsys.readouterr().err == f"Using {installed}, version 1.16.2; tested with 1.14.0.\n"
+
+
+def test_one_that_is_too_old_or_unnamed_is_passed_over(tmp_path: Path) -> None:
+    fake_daprd(tmp_path / "bin/daprd", "1.13.4")
+    fake_daprd(tmp_path / "home/.dapr/bin/daprd", "edge")
+    assert runtime.find_installed() is None
+
+
+def test_daprd_named_in_the_environment_comes_first(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_daprd(tmp_path / "bin/daprd", "1.14.0")
+    named = fake_daprd(tmp_path / "mine/daprd", "1.14.0")
+    monkeypatch.setenv("DAPRD", str(named))
+    assert runtime.daprd(home) == named
+
+
+@pytest.mark.parametrize(("version", "said"), [("1.9.0", "1.14 or later is needed"), ("hello", "does not answer")])
+def test_a_useless_one_named_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, said: str
+) -> None:
+    monkeypatch.setenv("DAPRD", str(fake_daprd(tmp_path / "mine/daprd", version)))
+    with pytest.raises(LauncherError, match=said):
+        runtime.find_installed()
+
+
+def test_else_it_is_built_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = runtime.daprd(home)
+    assert runtime.version_of(built) == (1, 14, 0)
+    monkeypatch.setenv("FAKE_GO_FAILS", "1")
+    assert runtime.daprd(home) == built
+
+
+def test_another_pin_is_another_build(home: Home) -> None:
+    first = runtime.daprd(home)
+    with (home.runtime_module / "go.sum").open("a") as sums:
+        sums.write("more\n")
+    assert runtime.daprd(home) != first
+
+
+def test_a_failed_build_says_why_and_leaves_nothing(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GO_FAILS", "1")
+    with pytest.raises(LauncherError, match=r"(?s)go: no network.*set DAPRD"):
+        runtime_build.build(home)
+    assert not [path for path in (tmp_path / "cache/runtime").iterdir() if path.is_dir()]
+
+
+def test_progress_is_plain_lines_without_a_terminal(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    runtime_build.build(home)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "Building daprd 1.14.0 (once; some minutes)"
+    assert last.endswith("done in 0 s")
