@@ -184,7 +184,8 @@ class Executor:
         self._waiting.clear()
         if not self._queue and not self.stopping:
             try:
-                await asyncio.wait_for(self._waiting.wait(), self.lease / 3)
+                async with asyncio.timeout(self.lease / 3):  # 3.11's wait_for can swallow a cancellation
+                    await self._waiting.wait()
             except TimeoutError:
                 return []  # an idle owner rewrites its head: that is its lease
         batch: list[Item] = []

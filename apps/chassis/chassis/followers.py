@@ -19,7 +19,7 @@ from chassis.envelope import Command, Envelope
 from chassis.executor import Executor
 from chassis.problems import Problem
 from chassis.rules import Context, Outside, Reactor
-from chassis.sidecar import Entry, Sidecar, SidecarError, call
+from chassis.sidecar import Entry, Refused, Sidecar, SidecarError, call
 from chassis.work import Letter, Message
 
 PUBLISH_ENTRIES = 200
@@ -117,6 +117,11 @@ class Relay:
     async def _publish(self, batch: list[_Outgoing]) -> list[_Outgoing]:
         try:
             failed = await self._sidecar.publish(self._topic, [o.entry for o in batch])
+        except Refused:  # as a whole, for its size: nothing was taken
+            if len(batch) == 1:
+                return batch
+            half = len(batch) // 2
+            return await self._publish(batch[:half]) + await self._publish(batch[half:])
         except SidecarError as error:
             log.warning("nothing was published", extra={"topic": self._topic, "reason": str(error)[:300]})
             return batch

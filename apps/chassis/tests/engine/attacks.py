@@ -256,7 +256,11 @@ async def paused_owner() -> None:
     frozen = asyncio.Event()
     async with world.running(instance="a"):
         hold: list[Fault] = []
-        service = world.service(instance="b", faults=lambda *_: hold[0] if hold else None)
+
+        def freeze(verb: str, subject: Any) -> Fault | None:
+            return hold[0] if hold and verb == "transact" and RECORD(subject) else None
+
+        service = world.service(instance="b", faults=freeze)
         async with alive(service):
             assert service.engine and service.engine.main
             lane = service.engine.main.executor.number
@@ -399,7 +403,7 @@ async def reaction_repeated() -> None:
     def react(event: Withdrawn, _outside: Outside) -> Deposit:
         return Deposit(account="paid", amount=event.amount)
 
-    reaction = writes("inbox:reactor%2Freact")
+    reaction = writes(keys.document("account", "paid"))
     with contextlib.suppress(TimeoutError, Crashed):
         crashing = world.service(rules=make_rules(react=react), faults=on_transact(reaction, CRASH_AFTER))
         async with asyncio.timeout(0.3), alive(crashing):
@@ -548,7 +552,8 @@ async def rebuilt_while_live() -> None:
         async def rows() -> dict[str, int]:
             return {r.owner: r.balance for r in await service.page(view, "all", 0)}
 
-        await asyncio.gather(*(order(service, Deposit(account=f"n{i}", amount=1)) for i in range(60)))
+        for i in range(60):
+            await order(service, Deposit(account=f"n{i}", amount=1))
         await until_async(rows, lambda r: len(r) == 60)
         for _ in range(3):
             rebuild = asyncio.ensure_future(service.engine.rebuild("accounts"))
