@@ -51,7 +51,7 @@ def said(log: Path) -> list[str]:
 
 async def until(condition: Callable[[], object], within: float = 15.0) -> None:
     async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
+        while not condition():
             await asyncio.sleep(0.02)
 
 
