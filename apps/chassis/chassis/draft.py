@@ -24,7 +24,7 @@ _LONG_NUMBER = re.compile(rb"\d{16}")
 _ABSENT: Final = object()
 
 
-class NotLoaded(Exception):  # noqa: N818 - asks for another read, is no failure
+class NotLoaded(Exception):
     """A key was looked at that nobody asked the store for."""
 
     def __init__(self, key: str) -> None:
@@ -42,7 +42,7 @@ class Doc:
     json: bytes = b"null"
 
     @classmethod
-    def of(cls, revision: int, state: BaseModel | None) -> "Doc":
+    def of(cls, revision: int, state: BaseModel) -> "Doc":
         """Dump `state` once; raises `TooLarge` or `Invalid` for what the store would refuse or spoil."""
         return cls(revision, state, bounded(state.model_dump_json().encode(), keys.DOCUMENT_BYTES, "a document"))
 
@@ -121,7 +121,9 @@ class Draft:
         """Take over a message's changes; its events get their place in the record."""
         head = self.base.head
         for event in fork.events:
-            event["origin"] = f"{self.base.service}/{head.journal_id}/{self.base.lane}/{head.tail + 1}#{len(self.events)}"
+            event["origin"] = (
+                f"{self.base.service}/{head.journal_id}/{self.base.lane}/{head.tail + 1}#{len(self.events)}"
+            )
             self.events.append(event)
         self.values |= fork.values
         self.ttls |= fork.ttls

@@ -15,8 +15,8 @@ from chassis import keys
 from chassis.executor import Executor, Item
 from chassis.followers import Commands, Follower, Reaction, Relay
 from chassis.journal import PAUSE, Fenced, Head, Lane, Lanes
-from chassis.process import Settings
 from chassis.problems import Unprocessed
+from chassis.process import Settings
 from chassis.rules import Rules
 from chassis.sidecar import Delete, Put, Sidecar, SidecarError, Unreachable
 from chassis.views import Views
@@ -25,7 +25,7 @@ from chassis.work import Reply, Work
 log = logging.getLogger(__name__)
 
 
-class StoreUnfit(Exception):  # noqa: N818 - a fact about the store
+class StoreUnfit(Exception):
     """This store cannot hold a ledger."""
 
 
@@ -66,6 +66,7 @@ class Running:
         self.executor, self.adopted = executor, adopted
         self.followers: dict[str, asyncio.Task[None]] = {}
         self.relay: Relay | None = None
+        self.ended = False
 
     async def run(self, followers: Iterable[Follower]) -> None:
         """Run until the executor is stopped; raises `Fenced`."""
@@ -73,20 +74,24 @@ class Running:
         try:
             await self.executor.run()
         finally:
+            self.ended = True
             for task in self.followers.values():
                 task.cancel()
 
     def refresh(self, followers: Iterable[Follower]) -> None:
-        """Start followers that are new, end those that are gone."""
+        """Start followers that are new, end those that are gone; nobody would end what starts after our end."""
+        if self.ended:
+            return
         wanted = {f.name: f for f in followers}
         for name in set(self.followers) - set(wanted):
             self.followers.pop(name).cancel()
             self.executor.marks.pop(name, None)
-        for name in set(wanted) - set(self.followers):
+        for name in [n for n in wanted if n not in self.followers]:  # in order: a run can be repeated
             self.executor.marks.setdefault(name, 0)
-            self.followers[name] = asyncio.create_task(_forever(wanted[name], self.executor))
-            if isinstance(wanted[name], Relay):
-                self.relay = wanted[name]
+            follower = wanted[name]
+            self.followers[name] = asyncio.create_task(_forever(follower, self.executor))
+            if isinstance(follower, Relay):
+                self.relay = follower
 
     @property
     def drained(self) -> bool:
@@ -104,6 +109,8 @@ async def _forever(follower: Follower, executor: Executor) -> None:
     while True:
         try:
             await follower.follow(executor)
+        except Fenced:
+            return
         except Exception:
             log.exception("a follower failed and starts again from its mark", extra={"follower": follower.name})
         await asyncio.sleep(1)
@@ -113,7 +120,13 @@ class Engine:
     """Everything behind a service's HTTP surface."""
 
     def __init__(
-        self, service: str, rules: Rules, sidecar: Sidecar, settings: Settings, *, clock: Callable[[], float] = time.time
+        self,
+        service: str,
+        rules: Rules,
+        sidecar: Sidecar,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Nothing runs before `run`."""
         self.service, self.rules, self.sidecar, self.settings, self.clock = service, rules, sidecar, settings, clock
@@ -164,7 +177,7 @@ class Engine:
         """Build a view anew while the old one is read."""
         await self.views.begin_rebuild(view)
         await self._refresh()
-        while not await self.views.finish_rebuild(view, await self.lanes.all()):
+        while not await self.views.finish_rebuild(view, await self.lanes.all()):  # noqa: ASYNC110 - other replicas' too
             await asyncio.sleep(self.settings.lease / 10)
         await self._refresh()
 
@@ -175,6 +188,8 @@ class Engine:
         await self._until(self._outbound_ready)
         self.reason = "starting: the store does not answer"
         await self._until(lambda: probe(self.sidecar))
+        handled = Put(keys.HANDLED, {"types": sorted(self.rules.events)})
+        await self._until(lambda: self.sidecar.transact([handled]))
         lane, head = await self._until(lambda: self._take_one(restart=True))
         self._watcher = asyncio.create_task(self._watch())
         pending: list[Item] = []
@@ -198,11 +213,11 @@ class Engine:
             running.executor.accepting = False
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.drain_within
-        while loop.time() < deadline and any(running.busy for running in self.running.values()):
+        while loop.time() < deadline and any(r.busy for r in self.running.values()):  # noqa: ASYNC110 - bounded
             await asyncio.sleep(PAUSE)
         for running in self.running.values():
             running.executor.stop()
-        while self.running and loop.time() < deadline + self.settings.drain_within:
+        while self.running and loop.time() < deadline + self.settings.drain_within:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(PAUSE)
         if self._watcher:
             self._watcher.cancel()
@@ -223,7 +238,7 @@ class Engine:
 
     def _executor(self, number: int, head: Head, *, unclean: bool) -> Executor:
         executor = Executor(
-            self.service, self.rules, self.sidecar, self.lanes, number, head, clock=self.clock,
+            self.service, self.rules, self.lanes, number, head, clock=self.clock,
             lease=self.settings.lease, queue_items=self.settings.queue_items,
         )  # fmt: skip
         if unclean:

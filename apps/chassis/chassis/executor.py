@@ -19,7 +19,13 @@ from chassis.journal import PAUSE, Fenced, Head, Lanes
 from chassis.problems import Failed, OutcomeUnknown, Unprocessed
 from chassis.rules import Rules
 from chassis.sidecar import (
-    ETagMismatch, Operation, Put, Refused, Sidecar, SidecarError, Stored, Unanswered, Unreachable,
+    ETagMismatch,
+    Operation,
+    Put,
+    Refused,
+    SidecarError,
+    Stored,
+    Unanswered,
 )  # fmt: skip
 from chassis.work import Message, Work
 
@@ -68,11 +74,11 @@ class Executor:
     """Owner of one lane. `run` ends with `Fenced` when another process took it."""
 
     def __init__(
-        self, service: str, rules: Rules, sidecar: Sidecar, lanes: Lanes, number: int, head: Head, *,
+        self, service: str, rules: Rules, lanes: Lanes, number: int, head: Head, *,
         clock: Callable[[], float] = time.time, lease: float = 10.0, queue_items: int = 4096,
     ) -> None:  # fmt: skip
         """`head` is the one that this process wrote when it took the lane."""
-        self.service, self.rules, self.sidecar, self.lanes = service, rules, sidecar, lanes
+        self.service, self.rules, self.sidecar, self.lanes = service, rules, lanes.sidecar, lanes
         self.number, self.head, self.clock, self.lease, self.queue_items = number, head, clock, lease, queue_items
         self.marks = {"relay": head.published, **head.followers}
         self.careful_until = 0.0
@@ -135,8 +141,10 @@ class Executor:
         await self._moved.wait()
 
     async def records(self, after: int) -> list[tuple[int, dict[str, Any]]]:
-        """Return some records behind number `after`, in order; waits until there is one."""
+        """Return some records behind number `after`, in order; waits until there is one. Raises `Fenced`."""
         while self.head.tail <= after:
+            if self.closed:
+                raise Fenced
             await self._moved.wait()
         last = min(self.head.tail, after + PAGE)
         wanted = range(after + 1, last + 1)
@@ -321,7 +329,8 @@ class Executor:
         operations = [Put(keys.attempt(name), count, ttl=ATTEMPT_TTL) for name, count in sorted(tries.items())]
         while operations:
             try:
-                return await self.sidecar.transact(operations)
+                await self.sidecar.transact(operations)
+                break
             except SidecarError:
                 await asyncio.sleep(PAUSE)
 

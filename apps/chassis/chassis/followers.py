@@ -161,7 +161,7 @@ class Reaction:
     def __init__(self, reactor: Reactor, sidecar: Sidecar, service: "Commands") -> None:
         """`service` turns a command into a message."""
         self._reactor, self._sidecar, self._service = reactor, sidecar, service
-        self.name = f"reactor/{reactor.name}"
+        self.name = f"{'deadline' if reactor.after else 'reactor'}/{reactor.name}"
         self.history = reactor.after > 0  # what is overdue must end; what has been done must not be done again
 
     async def follow(self, executor: Executor) -> None:
@@ -182,7 +182,7 @@ class Reaction:
                     read = number
 
     async def _until_due(self, executor: Executor, at: float) -> None:
-        while (wait := at + self._reactor.after - executor.clock()) > 0 and self._reactor.after:
+        while (wait := at + self._reactor.after - executor.clock()) > 0 and self._reactor.after:  # noqa: ASYNC110 - a clock
             await asyncio.sleep(min(wait, 1.0))
 
     async def _react(

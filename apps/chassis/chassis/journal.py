@@ -16,7 +16,7 @@ from chassis.sidecar import ETagMismatch, Put, Sidecar, SidecarError, Stored, Un
 PAUSE = 0.05
 
 
-class Fenced(Exception):  # noqa: N818 - a fact, not an error
+class Fenced(Exception):
     """Another process owns this lane now."""
 
 
@@ -61,13 +61,13 @@ class Lanes:
 
     def __init__(self, sidecar: Sidecar, owner: str) -> None:
         """`owner` is this process's instance name."""
-        self._sidecar, self.owner = sidecar, owner
+        self.sidecar, self.owner = sidecar, owner
         self.journal_id = ""
 
     async def all(self) -> list[Lane]:
         """Read every lane; creates the directory, with one lane, in an empty store."""
         numbers = range((await self._directory()).value["lanes"])
-        heads = await self._sidecar.read([keys.head(n) for n in numbers])
+        heads = await self.sidecar.read([keys.head(n) for n in numbers])
         return [self._lane(n, heads.get(keys.head(n))) for n in numbers]
 
     async def open(self) -> Lane:
@@ -99,7 +99,7 @@ class Lanes:
 
     async def one(self, number: int) -> Lane:
         """Read one lane."""
-        stored = (await self._sidecar.read([keys.head(number)])).get(keys.head(number))
+        stored = (await self.sidecar.read([keys.head(number)])).get(keys.head(number))
         return self._lane(number, stored)
 
     async def settle(self, number: int, commit_before: str) -> None:
@@ -114,7 +114,7 @@ class Lanes:
                 if lane.head.commit != commit_before:
                     return
                 fence = Put(keys.head(number), lane.head.rewritten().value(), etag=lane.etag, insert=lane.etag is None)
-                await self._sidecar.transact([fence])
+                await self.sidecar.transact([fence])
             except SidecarError:
                 await asyncio.sleep(PAUSE)
             else:
@@ -123,7 +123,7 @@ class Lanes:
     async def _write(self, lane: Lane, head: Head) -> bool:
         operation = Put(keys.head(lane.number), head.value(), etag=lane.etag, insert=lane.etag is None)
         try:
-            await self._sidecar.transact([operation])
+            await self.sidecar.transact([operation])
         except (ETagMismatch, Unanswered):  # it may have landed all the same, or land later
             await self.settle(lane.number, lane.head.commit)
             return (await self.one(lane.number)).head.commit == head.commit
@@ -131,7 +131,7 @@ class Lanes:
 
     async def _directory(self) -> Stored:
         while True:
-            stored = (await self._sidecar.read([keys.LANES])).get(keys.LANES)
+            stored = (await self.sidecar.read([keys.LANES])).get(keys.LANES)
             if stored:
                 self.journal_id = stored.value["journalId"]
                 return stored
@@ -139,7 +139,7 @@ class Lanes:
 
     async def _swap(self, operation: Put) -> bool:
         try:
-            await self._sidecar.transact([operation])
+            await self.sidecar.transact([operation])
         except (ETagMismatch, Unanswered):
             return False
         return True

@@ -61,6 +61,7 @@ def dead_letter(lane: int, number: int) -> str:
 
 
 LANES = "lanes"
+HANDLED = "handled"  # the event types that this service handles, for whoever asks what it should have received
 
 
 def fingerprint(*parts: str | bytes) -> str:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - a problem is what RFC 9457 calls it
+class Problem(Exception):
     """A refusal or failure that is shown to the caller; `detail` says what to do next."""
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -33,7 +33,13 @@ class Problem(Exception):  # noqa: N818 - a problem is what RFC 9457 calls it
     def body(self) -> dict[str, Any]:
         """Render the RFC 9457 members."""
         name = type(self).__name__
-        return {"type": f"problem:{name}", "title": name, "status": int(self.status), "detail": self.detail, **self.extra}
+        return {
+            "type": f"problem:{name}",
+            "title": name,
+            "status": int(self.status),
+            "detail": self.detail,
+            **self.extra,
+        }
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> "Problem":

@@ -99,7 +99,7 @@ class Outside(Protocol):
         ...
 
 
-Reaction = Callable[[Any, Outside], "Command | None | Awaitable[Command | None]"]
+Reaction = Callable[[Any, Outside], "Awaitable[Command | None] | Command | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,10 @@ class Rules:
         return copy
 
     def command(
-        self, message: type[Command], *, loads: Callable[[Any], Iterable[Ref[Any]]],
+        self,
+        message: type[Command],
+        *,
+        loads: Callable[[Any], Iterable[Ref[Any]]],
         reads: Callable[[Any], Iterable[Ref[Any]]] = _nothing,
     ) -> Callable[[D], D]:
         """Register `decide` for a command."""
@@ -179,7 +182,10 @@ class Rules:
         return register
 
     def on(
-        self, event: type[Event], *, loads: Callable[[Any], Iterable[Ref[Any]]] = _nothing,
+        self,
+        event: type[Event],
+        *,
+        loads: Callable[[Any], Iterable[Ref[Any]]] = _nothing,
         reads: Callable[[Any], Iterable[Ref[Any]]] = _nothing,
     ) -> Callable[[D], D]:
         """Register `decide` for another service's event."""
@@ -192,7 +198,13 @@ class Rules:
         return register
 
     def reactor(
-        self, name: str, event: type[Event], *, after: float = 0.0, concurrency: int = 16, attempts: int = 8,
+        self,
+        name: str,
+        event: type[Event],
+        *,
+        after: float = 0.0,
+        concurrency: int = 16,
+        attempts: int = 8,
     ) -> Callable[[R], R]:
         """Register a reaction to one of this service's own events, `after` seconds behind it."""
 

@@ -17,7 +17,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message as AsgiMessage, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as AsgiMessage
 
 from chassis import keys, process
 from chassis.daprd import Daprd
@@ -31,6 +32,7 @@ from chassis.work import Letter, Message, Redrive, Reply, Work
 
 CALLER = "dapr-caller-app-id"
 EVENTS = "/events"
+KEY_LENGTH = 200
 EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
 BULK = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 10}
@@ -79,8 +81,10 @@ class Service:
         key = request.headers.get("idempotency-key")
         if key is None:
             return None
-        if not (0 < len(key) <= 200 and key.isascii() and key.isprintable()):
-            raise Invalid("the Idempotency-Key must be 1 to 200 printable ASCII characters", field="Idempotency-Key")
+        if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isprintable()):
+            raise Invalid(
+                f"the Idempotency-Key must be 1 to {KEY_LENGTH} printable ASCII characters", field="Idempotency-Key"
+            )
         scope = keys.fingerprint(caller, request.method, request.url.path, key)
         return IdempotencyKey(f"command/{scope}", keys.fingerprint(body), len(body))
 
@@ -337,4 +341,3 @@ async def _invalid(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     field = ".".join(str(p) for p in first["loc"] if p not in {"body", "query", "path"}) or "(body)"
     return await _problem(request, Invalid(f"{field}: {first['msg']}", field=field))
-

@@ -77,7 +77,7 @@ Operation = Put | Delete
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event to publish. `event` is a JSON object; `partition_key` keeps an aggregate in order where a broker can."""
+    """One event to publish, a JSON object; `partition_key` keeps an aggregate in order where a broker can."""
 
     entry_id: str
     event: Mapping[str, Any]
@@ -112,8 +112,14 @@ class Sidecar(Protocol):
         ...
 
     async def invoke(
-        self, app: str, method: str, *, body: bytes | None = None, query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None, verb: str = "POST",
+        self,
+        app: str,
+        method: str,
+        *,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        verb: str = "POST",
     ) -> Answer:
         """Call another app's method by service invocation; any HTTP status is an `Answer`."""
         ...

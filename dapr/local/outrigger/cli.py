@@ -13,6 +13,7 @@ from outrigger import doctor as examination
 from outrigger import logs as logfiles
 from outrigger import status as states
 from outrigger import up as running
+from outrigger.audit import audit as examine_ledgers
 from outrigger.errors import LauncherError
 from outrigger.home import find_home
 from outrigger.load import Tally, place_orders
@@ -112,6 +113,19 @@ def order(
         work = place_orders(url, count=count, wait=wait, within=timeout, each=lambda: progress.advance(bar))
         tally = asyncio.run(work)
     print(json.dumps(tally.summary()) if as_json else told(tally))
+
+
+@app.command()
+def audit(
+    within: Annotated[float, typer.Option(min=0, help="Seconds to wait until everything is quiet.")] = 60.0,
+    deadline: Annotated[float, typer.Option(min=1, help="Seconds after which no order may be open.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Check that nothing was lost, doubled or left open; exit code 1 if something was."""
+    report = asyncio.run(examine_ledgers(current_run(), within=within, deadline=deadline))
+    print(json.dumps(report.summary()) if as_json else report.told())
+    if not report.clean:
+        raise typer.Exit(1)
 
 
 @app.command()

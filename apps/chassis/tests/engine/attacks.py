@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bank import (
-    Account, Buy, Close, Deposit, Deposited, Move, PaymentMade, PriceChanged, Withdraw, Withdrawn, make_rules,
+    Account,
+    Buy,
+    Close,
+    Deposit,
+    Deposited,
+    Move,
+    PaymentMade,
+    PriceChanged,
+    Withdraw,
+    Withdrawn,
+    make_rules,
 )  # fmt: skip
 from world import FAST, World, alive, envelope, order, until
 
@@ -230,8 +240,7 @@ async def abandoned_lane() -> None:
         reacted.append(event.account)
         return Deposit(account="reacted", amount=event.amount)
 
-    rules = {"rules": make_rules(react=react)}
-    async with world.running(instance="a", **rules):
+    async with world.running(instance="a", rules=make_rules(react=react)):
         dying = world.service(instance="b", rules=make_rules(react=react))
 
         def no_relay(verb: str, _subject: Any) -> Fault | None:
@@ -369,7 +378,10 @@ async def overload_delays() -> None:
     world = World()
     async with world.running(queue_items=4) as service:
         entries = [
-            {"entryId": str(i), "event": {"data": envelope("PaymentMade", {"payment": "p", "account": "a", "amount": 1})}}
+            {
+                "entryId": str(i),
+                "event": {"data": envelope("PaymentMade", {"payment": "p", "account": "a", "amount": 1})},
+            }
             for i in range(60)
         ]
         done = await asyncio.gather(*(service._entry(e) for e in entries))

@@ -67,9 +67,13 @@ async def test_what_is_committed_is_published_with_its_origin() -> None:
         await order(service, Move(giver="a", taker="b", amount=1))
         await until(lambda: len(world.broker.published.get("bank", [])) == 3)
         published = world.broker.published["bank"]
-        journal = world.head()["journal_id"]
-        assert [e["origin"] for e in published] == [f"bank/{journal}/0/1#0", f"bank/{journal}/0/2#0", f"bank/{journal}/0/2#1"]
-        assert [(e["subject"], e["revision"]) for e in published] == [("account/a", 1), ("account/a", 2), ("account/b", 1)]
+        journal = f"bank/{world.head()['journal_id']}/0"
+        assert [e["origin"] for e in published] == [f"{journal}/1#0", f"{journal}/2#0", f"{journal}/2#1"]
+        assert [(e["subject"], e["revision"]) for e in published] == [
+            ("account/a", 1),
+            ("account/a", 2),
+            ("account/b", 1),
+        ]
     assert world.head()["published"] == 2
     assert world.head()["owner"] is None
 
@@ -77,8 +81,12 @@ async def test_what_is_committed_is_published_with_its_origin() -> None:
 async def test_the_same_key_gives_the_same_answer() -> None:
     world = World()
     async with world.running() as service:
-        first = await order(service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "one"}))
-        again = await order(service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "two"}))
+        first = await order(
+            service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "one"})
+        )
+        again = await order(
+            service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "two"})
+        )
         assert again.body == first.body == {"id": "one"}
         with pytest.raises(KeyReused):
             await order(service, Deposit(account="a", amount=2), key="k", body=b"2")

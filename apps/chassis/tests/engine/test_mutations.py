@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import attacks
 import pytest
 from attacks import ATTACKS
 
@@ -243,8 +244,6 @@ def _shared_probe_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _trusting_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    import attacks
-
     monkeypatch.setattr(attacks, "probe", _nothing)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import bank
 from bank import Account, make_rules
 
 from chassis import keys
@@ -29,7 +30,12 @@ class World:
         self.now = 1_000_000.0  # the clock by which stored values expire
 
     def service(
-        self, name: str = "bank", *, instance: str = "a", rules: Rules | None = None, faults: Faults | None = None,
+        self,
+        name: str = "bank",
+        *,
+        instance: str = "a",
+        rules: Rules | None = None,
+        faults: Faults | None = None,
         **settings: Any,
     ) -> Service:
         values: dict[str, Any] = {"lease": FAST, "drain_within": 1.0, **settings}
@@ -76,14 +82,12 @@ class World:
             assert [e["revision"] for e in facts] == list(range(1, len(facts) + 1)), subject
             state: Account | None = None
             for fact in facts:
-                state = kind.apply(state, make_rules_catalogue(fact))
+                state = kind.apply(state, read_fact(fact))
             stored = self.value(keys.document("account", subject.partition("/")[2]))
             assert stored == {"revision": len(facts), "state": state.model_dump() if state else None}
 
 
-def make_rules_catalogue(fact: dict[str, Any]) -> Any:
-    import bank
-
+def read_fact(fact: dict[str, Any]) -> Any:
     return getattr(bank, fact["eventType"]).model_validate(fact["payload"])
 
 
@@ -118,7 +122,9 @@ async def until(condition: Callable[[], Any], within: float = 10.0) -> None:
             await asyncio.sleep(0.002)
 
 
-def order(service: Service, command: Command, key: str = "", body: bytes = b"", reply: Reply | None = None) -> Awaitable[Reply]:
+def order(
+    service: Service, command: Command, key: str = "", body: bytes = b"", reply: Reply | None = None
+) -> Awaitable[Reply]:
     named = IdempotencyKey(f"command/{key}", keys.fingerprint(body)) if key else None
     return service.submit(command, reply or Reply(202, {"done": True}), key=named)
 
