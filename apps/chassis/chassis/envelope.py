@@ -3,14 +3,16 @@
 An event class names its aggregate, so `decide` can return plain events and the engine knows whose fact each is.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from chassis.problems import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Wire(BaseModel):

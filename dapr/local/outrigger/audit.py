@@ -57,8 +57,10 @@ class Report:
         """Put it into words."""
         orders = ", ".join(f"{count} {status}" for status, count in sorted(self.orders.items())) or "none"
         lines = [
-            f"read      {self.records} records, {self.events} events, {self.documents} documents,"
-            f" {self.receipts} receipts",
+            (
+                f"read      {self.records} records, {self.events} events, {self.documents} documents,"
+                f" {self.receipts} receipts"
+            ),
             f"orders    {orders}",
             f"letters   {self.dead_letters} open dead letters",
             *(f"VIOLATION {v}" for v in self.violations[:SHOWN]),

@@ -12,7 +12,7 @@ ENDED = frozenset({"confirmed", "cancelled"})
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
-class Busy(Exception):  # noqa: N818 - named as the fact
+class Busy(Exception):
     """Not now: the same request with the same key is safe to repeat."""
 
 
