@@ -4,7 +4,7 @@ An event class names its aggregate, so `decide` can return plain events and the 
 """
 
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel

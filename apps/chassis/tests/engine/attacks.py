@@ -31,6 +31,7 @@ from chassis.problems import Conflict, Failed, Invalid, Problem
 from chassis.rules import Context, Documents, Outside, Rules
 from chassis.service import Service
 from chassis.sidecar import Operation, Put, SidecarError, Unanswered
+from chassis.work import Reply
 
 Attack = Callable[[], Any]
 ATTACKS: dict[str, Attack] = {}
@@ -161,7 +162,7 @@ async def numbers_used_again() -> None:
         producer = World()
         async with producer.running() as service:
             await order(service, Deposit(account="a", amount=1))
-            await until(lambda: producer.broker.published.get("bank"))
+            await until(lambda broker=producer.broker: broker.published.get("bank"))
         told += producer.broker.published["bank"]
     assert told[0]["origin"].split("/")[2:] == told[1]["origin"].split("/")[2:]
     consumer = World()
@@ -386,13 +387,8 @@ async def redrive_after_a_fix() -> None:
 async def overload_delays() -> None:
     world = World()
     async with world.running(queue_items=4) as service:
-        entries = [
-            {
-                "entryId": str(i),
-                "event": {"data": envelope("PaymentMade", {"payment": "p", "account": "a", "amount": 1})},
-            }
-            for i in range(60)
-        ]
+        events = [envelope("PaymentMade", {"payment": "p", "account": "a", "amount": 1}) for _ in range(60)]
+        entries = [{"entryId": e["eventId"], "event": {"data": e}} for e in events]
         done = await asyncio.gather(*(service._entry(e) for e in entries))
         assert {d["status"] for d in done} == {"SUCCESS"}
         assert world.balance("a") == 60
@@ -534,8 +530,6 @@ async def another_callers_key() -> None:
 
 
 def order_reply(name: str) -> Any:
-    from chassis.work import Reply
-
     return Reply(202, {"for": name})
 
 

@@ -1,4 +1,4 @@
-"""A tiny ledger for the engine's tests: accounts, transfers between them, a copy of foreign prices, a reactor, a view."""
+"""A tiny ledger for the engine's tests: accounts, transfers, a copy of foreign prices, a reactor, a view."""
 
 from collections.abc import Sequence
 
@@ -116,7 +116,9 @@ class Buy(Command):
     limit: int
 
 
-def make_rules(*, reactor_attempts: int = 8, react: object = None, after: float = 0.0, view: bool = True) -> Rules:
+def make_rules(  # noqa: C901 - a list of registrations
+    *, reactor_attempts: int = 8, react: object = None, after: float = 0.0, view: bool = True
+) -> Rules:
     """Build the rules afresh, so that tests cannot share anything."""
     rules = Rules()
     account = rules.document("account", Account)

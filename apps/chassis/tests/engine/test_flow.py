@@ -81,12 +81,9 @@ async def test_what_is_committed_is_published_with_its_origin() -> None:
 async def test_the_same_key_gives_the_same_answer() -> None:
     world = World()
     async with world.running() as service:
-        first = await order(
-            service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "one"})
-        )
-        again = await order(
-            service, Deposit(account="a", amount=1), key="k", body=b"1", reply=Reply(202, {"id": "two"})
-        )
+        one = Deposit(account="a", amount=1)
+        first = await order(service, one, key="k", body=b"1", reply=Reply(202, {"id": "one"}))
+        again = await order(service, one, key="k", body=b"1", reply=Reply(202, {"id": "two"}))
         assert again.body == first.body == {"id": "one"}
         with pytest.raises(KeyReused):
             await order(service, Deposit(account="a", amount=2), key="k", body=b"2")
