@@ -132,13 +132,21 @@ async def test_a_refusal_gets_its_real_status() -> None:
     refused(await place(refuses(KeyReused("another body"))), 422)
 
 
+def daprd_says(why: str) -> Answer:
+    """Answer as daprd does when it could not call."""
+    message = f"failed to invoke, id: orders, err: {why}"
+    return Answer(500, json.dumps({"errorCode": "ERR_DIRECT_INVOKE", "message": message}).encode())
+
+
 @pytest.mark.parametrize(
     ("failure", "status", "words"),
     [
         (Unreachable("no daprd"), 503, "own sidecar"),
         (Unanswered("timed out"), 504, "orders gave no answer in time"),
-        (Answer(500, b'{"message":"circuit breaker is open"}'), 503, "given a rest"),
-        (Answer(500, b'{"message":"failed to resolve address for orders"}'), 503, "orders is not there"),
+        (daprd_says("circuit breaker is open"), 503, "given a rest"),
+        (daprd_says("couldn't find service: orders"), 503, "orders is not there"),
+        (daprd_says("dial tcp 127.0.0.1:8081: connect: connection refused"), 503, "orders is not there"),
+        (daprd_says("context deadline exceeded"), 504, "orders gave no answer"),
         (Answer(500, b"boom"), 504, "orders gave no answer"),
         (Answer(202, b'{"hello":1}'), 502, "no accepted order"),
     ],
@@ -149,11 +157,26 @@ async def test_a_service_that_is_not_there_is_explained(
     assert words in refused(await place(Behind(failure)), status)
 
 
-async def test_an_unknown_outcome_comes_with_the_key_to_repeat_it() -> None:
-    assert (await place(Behind(Unanswered("timed out")), key="mine")).json["idempotencyKey"] == "mine"
-    assert (await place(refuses(OutcomeUnknown("hm"), 504), key="mine")).json["idempotencyKey"] == "mine"
+@pytest.mark.parametrize(
+    "behind",
+    [
+        Behind(Unanswered("timed out")),
+        Behind(Unreachable("no daprd")),
+        Behind(daprd_says("circuit breaker is open")),
+        refuses(OutcomeUnknown("hm"), 504),
+    ],
+)
+async def test_whatever_fails_an_order_comes_with_the_key_to_repeat_it(behind: Behind) -> None:
+    """The sidecar may have tried before: the last attempt's failure proves nothing about the first."""
+    heard = await place(behind, key="mine")
+    assert heard.json["idempotencyKey"] == "mine"
+    assert "repeat" in heard.json["detail"]
+
+
+async def test_a_refused_order_is_not_to_be_repeated() -> None:
+    assert "idempotencyKey" not in (await place(refuses(KeyReused("another body")), key="mine")).json
 
 
 async def test_a_rest_says_how_long() -> None:
-    heard = await place(Behind(Answer(500, b'{"message":"circuit breaker is open"}')))
+    heard = await place(Behind(daprd_says("circuit breaker is open")))
     assert heard.headers["retry-after"] == "30"
