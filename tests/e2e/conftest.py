@@ -1,0 +1,45 @@
+"""The whole system on real sidecars and a real broker, started once for all tests here; audited after each.
+
+Needs the network (namespace) to itself: the launcher refuses a second instance.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.customer import Customer
+from support.installation import Installation
+
+ORDER_DEADLINE = 10.0
+RESERVATION_DEADLINE = 8.0
+SETTINGS = {
+    "ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE),
+    "RESERVATION_DEADLINE_SECONDS": str(RESERVATION_DEADLINE),
+}
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Run the system in a folder with a space in its name, and leave no process."""
+    installation = Installation.at(tmp_path_factory.mktemp("e2e") / "a folder", SETTINGS)
+    installation.up()
+    try:
+        yield installation
+    finally:
+        installation.down()
+
+
+@pytest.fixture
+def system(installed: Installation) -> Iterator[Installation]:
+    """Hand over the running system; afterwards its books must be in order."""
+    installed.settle()
+    yield installed
+    installed.settle()
+    found = installed.audit(deadline=2 * ORDER_DEADLINE)
+    assert found["clean"], "\n".join(found["violations"])
+
+
+@pytest.fixture
+def customer(system: Installation) -> Customer:
+    """Return somebody who has never ordered before."""
+    return Customer(system)
