@@ -83,9 +83,10 @@ class Running:
         if self.ended:
             return
         wanted = {f.name: f for f in followers}
-        for name in set(self.followers) - set(wanted):
-            self.followers.pop(name).cancel()
-            self.executor.marks.pop(name, None)
+        for name in [n for n in self.executor.marks if n.startswith("view/") and n not in wanted]:
+            del self.executor.marks[name]  # a generation that is read no more
+            if name in self.followers:
+                self.followers.pop(name).cancel()
         for name in [n for n in wanted if n not in self.followers]:  # in order: a run can be repeated
             self.executor.marks.setdefault(name, 0)
             follower = wanted[name]
@@ -96,7 +97,7 @@ class Running:
     @property
     def drained(self) -> bool:
         """Tell whether every follower is at the tail."""
-        return all(mark >= self.executor.head.tail for mark in self.executor.marks.values())
+        return all(self.executor.marks[name] >= self.executor.head.tail for name in self.followers)
 
     @property
     def busy(self) -> bool:
@@ -137,7 +138,6 @@ class Engine:
         self.reason = "starting: waiting for the sidecar"
         self.ready = asyncio.Event()
         self._commands = Commands(rules, clock)
-        self._watcher: asyncio.Task[None] | None = None
         self._draining = False
 
     # what the service calls
@@ -191,7 +191,13 @@ class Engine:
         handled = Put(keys.HANDLED, {"types": sorted(self.rules.events)})
         await self._until(lambda: self.sidecar.transact([handled]))
         lane, head = await self._until(lambda: self._take_one(restart=True))
-        self._watcher = asyncio.create_task(self._watch())
+        async with asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(self._watch(tasks))
+            await self._lead(lane, head)
+            watcher.cancel()  # the group waits for adopted lanes, which a drain stops as well
+
+    async def _lead(self, lane: Lane, head: Head) -> None:
+        """Run the main lane; go on in another when this one is lost."""
         pending: list[Item] = []
         while True:
             executor = self._executor(lane.number, head, unclean=lane.head.owner is not None)
@@ -219,8 +225,6 @@ class Engine:
             running.executor.stop()
         while self.running and loop.time() < deadline + self.settings.drain_within:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(PAUSE)
-        if self._watcher:
-            self._watcher.cancel()
 
     async def _serve(self, running: Running) -> bool:
         """Run a lane until it is stopped (True: given back) or lost (False)."""
@@ -272,20 +276,19 @@ class Engine:
         for running in list(self.running.values()):
             running.refresh(await self._followers())
 
-    async def _watch(self) -> None:
+    async def _watch(self, tasks: asyncio.TaskGroup) -> None:
         """Every third of a lease: look which lanes show no life."""
         seen: dict[int, tuple[str, float]] = {}
-        async with asyncio.TaskGroup() as adopted:
-            while not self._draining:
-                await asyncio.sleep(self.settings.lease / 3)
-                try:
-                    await self._refresh()
-                    for lane in await self.lanes.all():
-                        if lane.number not in self.running and await self._abandoned(lane, seen):
-                            adopted.create_task(self._adopt(lane))
-                    self._give_back()
-                except SidecarError as error:
-                    log.warning("could not look at the lanes", extra={"reason": str(error)[:200]})
+        while not self._draining:
+            await asyncio.sleep(self.settings.lease / 3)
+            try:
+                await self._refresh()
+                for lane in await self.lanes.all():
+                    if lane.number not in self.running and await self._abandoned(lane, seen):
+                        tasks.create_task(self._adopt(lane))
+                self._give_back()
+            except SidecarError as error:
+                log.warning("could not look at the lanes", extra={"reason": str(error)[:200]})
 
     async def _abandoned(self, lane: Lane, seen: dict[int, tuple[str, float]]) -> bool:
         now = asyncio.get_running_loop().time()

@@ -31,14 +31,15 @@ class Event(Wire):
     """A fact, named in the past tense.
 
     `aggregate` is the kind of document it belongs to and `key` the field that holds its id. A fact with
-    `published = False` stays in its service's journal. Old versions are subclasses that override `upcast` and carry
-    the same `name`.
+    `published = False` stays in its service's journal. Former versions are classes of the same `name` that override
+    `upcast`; the newest lists them as `older`.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[str] = "1.0"
     aggregate: ClassVar[str] = ""
     key: ClassVar[str] = ""
+    older: ClassVar[tuple[type["Event"], ...]] = ()
     published: ClassVar[bool] = True
     topic: ClassVar[str] = ""  # the owning service's; only events that others subscribe to need it
 
@@ -103,8 +104,8 @@ class Catalogue:
             self.add(each)
 
     def add(self, event: type[Event]) -> None:
-        """Know one class and its older versions that are its direct subclasses of the same name."""
-        self._classes.setdefault(event.name, {})[event.version] = event
+        """Know the newest class of an event and its older versions."""
+        self._classes.setdefault(event.name, {}).update({each.version: each for each in (event, *event.older)})
 
     def read(self, envelope: Envelope) -> Event:
         """Parse the payload by its version and upcast to the newest; raises `Invalid`."""

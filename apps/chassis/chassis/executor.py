@@ -264,9 +264,11 @@ class Executor:
     def _attempt(self, draft: Draft, outcomes: list[Any]) -> Attempt:
         before = draft.base.head
         marks = {name: max(number, draft.marks.get(name, 0)) for name, number in self.marks.items()}
+        # followers that only another version of this service knows keep their place; generations of views pass away
+        kept = {name: number for name, number in before.followers.items() if not name.startswith("view/")}
         head = before.rewritten(
             tail=before.tail + bool(draft.events), published=max(before.published, marks.pop("relay")),
-            followers=marks, dead_letters=draft.dead_letters,
+            followers=kept | marks, dead_letters=draft.dead_letters,
         )  # fmt: skip
         at = self.clock()
         record = {"commit": head.commit, "at": at, "events": draft.events} if draft.events else None

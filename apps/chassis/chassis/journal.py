@@ -84,8 +84,8 @@ class Lanes:
         `followers` says of each whether it wants the lane's history (True) or only what comes (False): asked once,
         when a follower is new to a lane that has records.
         """
-        marks = {f: lane.head.followers.get(f, 0 if history else lane.head.tail) for f, history in followers.items()}
-        head = lane.head.rewritten(owner=self.owner, epoch=lane.head.epoch + 1, followers=marks)
+        new = {name: 0 if history else lane.head.tail for name, history in followers.items()}
+        head = lane.head.rewritten(owner=self.owner, epoch=lane.head.epoch + 1, followers=new | lane.head.followers)
         return head if await self._write(lane, head) else None
 
     async def release(self, number: int, epoch: int) -> None:

@@ -15,6 +15,7 @@ import orjson
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,6 +33,7 @@ from chassis.work import Letter, Message, Redrive, Reply, Work
 
 CALLER = "dapr-caller-app-id"
 EVENTS = "/events"
+PROBES = {"/health", "/ready"}  # asked by the platform, which has no token
 KEY_LENGTH = 200
 EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
@@ -154,7 +156,8 @@ class Service:
     async def deliver(self, delivered: Any) -> None:
         """Take one event as daprd hands it over; returns when it is settled."""
         data = delivered.get("data", delivered) if isinstance(delivered, dict) else delivered
-        if isinstance(data, dict) and data.get("eventType") not in self.rules.events:
+        kind = data.get("eventType") if isinstance(data, dict) else None
+        if isinstance(kind, str) and kind not in self.rules.events:
             return  # nobody here handles it: no inbox mark, no cost
         raw = orjson.dumps(data)
         await self._engine().deliver(self._work(data, raw), len(raw))
@@ -211,6 +214,7 @@ class Service:
         app.add_exception_handler(Problem, _problem)
         app.add_exception_handler(SidecarError, _sidecar_error)
         app.add_exception_handler(RequestValidationError, _invalid)
+        app.add_exception_handler(HTTPException, _http_error)
         app.add_middleware(Edge, app_token=self.settings.app_api_token)
         app.add_route("/health", self._health, include_in_schema=False)
         app.add_route("/ready", self._ready, include_in_schema=False)
@@ -287,7 +291,11 @@ class Edge:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         process.follow(headers.get(b"traceparent", b"").decode("latin-1"))
         limit = EVENTS_BYTES if scope["path"] == EVENTS else keys.REQUEST_BYTES
-        if self._token and not hmac.compare_digest(headers.get(b"dapr-api-token", b""), self._token.encode()):
+        if (
+            self._token
+            and scope["path"] not in PROBES
+            and not hmac.compare_digest(headers.get(b"dapr-api-token", b""), self._token.encode())
+        ):
             await _rendered(Forbidden("the dapr-api-token is missing or wrong"))(scope, receive, send)
         elif int(headers.get(b"content-length", b"0")) > limit:
             await _rendered(_too_large(limit))(scope, receive, send)
@@ -303,7 +311,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise _too_large(limit)
+            raise HTTPException(TooLarge.status, _too_large(limit).detail)  # which FastAPI does not swallow
         return message
 
     return bounded
@@ -336,8 +344,16 @@ async def _sidecar_error(request: Request, error: Exception) -> Response:
     return await _problem(request, OutcomeUnknown("no answer from the service behind; ask again, with the same key"))
 
 
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    kind = {404: NotFound, 405: NotFound, 413: TooLarge}.get(error.status_code, Invalid)
+    return await _problem(request, kind(str(error.detail)))
+
+
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return await _problem(request, Invalid("the body is no JSON; check it and its content-type", field="(body)"))
     field = ".".join(str(p) for p in first["loc"] if p not in {"body", "query", "path"}) or "(body)"
     return await _problem(request, Invalid(f"{field}: {first['msg']}", field=field))

@@ -106,13 +106,9 @@ async def alive(service: Service) -> AsyncIterator[None]:
 
 
 async def kill(engine: Engine, task: "asyncio.Task[None]") -> None:
-    for each in (task, engine._watcher):
-        if each is not None:
-            each.cancel()
-            await asyncio.gather(each, return_exceptions=True)
-    for running in list(engine.running.values()):
-        for follower in running.followers.values():
-            follower.cancel()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not engine.running
 
 
 async def until(condition: Callable[[], Any], within: float = 10.0) -> None:
