@@ -68,6 +68,7 @@ class Attempt:
     operations: list[Operation]
     outcomes: list[Any]
     record: dict[str, Any] | None
+    size: int
 
 
 class Executor:
@@ -208,31 +209,45 @@ class Executor:
 
     async def _settle(self, items: Sequence[Item]) -> None:
         last: Attempt | None = None
+        reason: Exception = Failed("the store did not take it")
         doubts = 0
-        while True:
-            draft, outcomes = await self._compose(items)
-            if last and draft.base.head.commit == last.head.commit:
-                return self._committed(items, last)
-            if draft.base.head.epoch != self.head.epoch:
-                raise Fenced
-            if items and not draft.changed:
-                return self._answer(items, outcomes)
-            if doubts >= DOUBTS or (draft.size > keys.TRANSACTION_BYTES and len(items) > 1):
-                return await self._halve(items, Failed("the store did not take it"))
-            last = self._attempt(draft, outcomes)
+        while doubts < DOUBTS:
             try:
-                await self.sidecar.transact(last.operations)
-                return self._committed(items, last)
+                attempt = await self._prepare(items, last)
+                if attempt is None:
+                    return
+                if attempt.size > keys.TRANSACTION_BYTES and len(items) > 1:
+                    break
+                last = attempt
+                await self.sidecar.transact(attempt.operations)
             except ETagMismatch:  # another replica moved a document: all of it again
                 self.conflicts += 1
                 await asyncio.sleep(PAUSE * random.random())  # noqa: S311 - jitter
-            except Refused as error:
-                return await self._halve(items, error)
+            except Refused as refused:
+                reason = refused
+                break
             except Unanswered:
                 doubts += 1
-                await self.lanes.settle(self.number, last.before.commit)
+                await self.lanes.settle(self.number, last.before.commit if last else "")
             except SidecarError:
                 await asyncio.sleep(PAUSE)
+            else:
+                self._committed(items, attempt)
+                return
+        await self._halve(items, reason)
+
+    async def _prepare(self, items: Sequence[Item], last: Attempt | None) -> Attempt | None:
+        """Compose the next attempt; None if the last one landed or nothing needs to be written."""
+        draft, outcomes = await self._compose(items)
+        if last and draft.base.head.commit == last.head.commit:
+            self._committed(items, last)
+            return None
+        if draft.base.head.epoch != self.head.epoch:
+            raise Fenced
+        if items and not draft.changed:
+            self._answer(items, outcomes)
+            return None
+        return self._attempt(draft, outcomes)
 
     async def _compose(self, items: Sequence[Item]) -> tuple[Draft, list[Any]]:
         asked: set[str] = set()
@@ -252,6 +267,8 @@ class Executor:
         while True:
             try:
                 return await self.sidecar.read(sorted(wanted))
+            except Refused:  # a key that no repetition will make readable
+                raise
             except SidecarError:
                 await asyncio.sleep(PAUSE)
 
@@ -272,7 +289,7 @@ class Executor:
         )  # fmt: skip
         at = self.clock()
         record = {"commit": head.commit, "at": at, "events": draft.events} if draft.events else None
-        return Attempt(before, head, draft.operations(head, at), outcomes, record)
+        return Attempt(before, head, draft.operations(head, at), outcomes, record, draft.size)
 
     def _committed(self, items: Sequence[Item], attempt: Attempt) -> None:
         self.head = attempt.head

@@ -511,6 +511,24 @@ async def refused_by_the_store() -> None:
     world.check()
 
 
+@attack("13 one that cannot even be read")
+async def unreadable() -> None:
+    world = World()
+    bad = keys.document("account", "bad")
+
+    def refuse(verb: str, subject: Any) -> Fault | None:
+        return REFUSED if verb == "read" and bad in subject else gate(verb, subject)
+
+    gate = Gate()
+    event = envelope("PaymentMade", {"payment": "p", "account": "bad", "amount": 1})
+    async with world.running(faults=refuse) as service:
+        works = (service.deliver({"data": event}), order(service, Deposit(account="good", amount=1)))
+        done = await together(service, gate, *works)
+        assert isinstance(done[0], Failed)  # nor can its dead letter: the broker keeps it
+        assert world.balance("good") == 1
+    world.check()
+
+
 class _Request:
     """As much of a request as `Service.key` looks at."""
 

@@ -271,6 +271,7 @@ DEFENCES: dict[str, Patch] = {
     "13 digits that get lost": _unbounded,
     "13 an event that is too large": lambda m: m.setattr(keys, "EVENT_BYTES", 10**9),
     "13 one that the store refuses": _no_halves,
+    "13 one that cannot even be read": _no_halves,
     "14 another caller's key": _keys_without_callers,
     "14 a double click in one batch": _only_what_is_stored,
     "15 lists do not grow": lambda m: m.setattr(views, "PAGE_ROWS", 10**9),
