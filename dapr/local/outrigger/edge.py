@@ -35,26 +35,24 @@ class Edge:
         await self.http.close()
 
     async def products(self) -> list[dict[str, Any]]:
-        """Return the catalogue."""
-        async with self.http.get(f"{self.url}/api/v1/products") as answer:
-            return (await _body(answer))["products"]
+        """Return the catalogue's first page. Raises `Busy` when it cannot be had now."""
+        return (await self._ask("GET", "products"))["products"]
 
     async def place(self, order: dict[str, Any], key: str | None = None) -> str:
         """Place an order under an idempotency key; returns its id. Raises `Busy` when it is to be repeated."""
         headers = {"Idempotency-Key": key or str(uuid4())}
-        try:
-            async with self.http.post(f"{self.url}/api/v1/orders", json=order, headers=headers) as answer:
-                return (await _body(answer))["orderId"]
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Busy(str(error)) from error
+        return (await self._ask("POST", "orders", json=order, headers=headers))["orderId"]
 
     async def status(self, order_id: str) -> str:
         """Return an order's status. Raises `Busy` when it cannot be had now."""
+        return (await self._ask("GET", f"orders/{order_id}"))["status"]
+
+    async def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         try:
-            async with self.http.get(f"{self.url}/api/v1/orders/{order_id}") as answer:
-                return (await _body(answer))["status"]
+            async with self.http.request(method, f"{self.url}/api/v1/{path}", **more) as answer:
+                return await _body(answer)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Busy(str(error)) from error
+            raise Busy(str(error) or type(error).__name__) from error
 
 
 async def _body(answer: aiohttp.ClientResponse) -> dict[str, Any]:

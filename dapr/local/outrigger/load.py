@@ -3,12 +3,10 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
-
-import aiohttp
 
 from outrigger.edge import ENDED, Busy, Edge
 from outrigger.errors import LauncherError
@@ -52,28 +50,31 @@ async def place_orders(
     """
     tally, room = Tally(), asyncio.Semaphore(AT_ONCE)
     async with Edge.at(url) as edge:
-        products = await _catalogue(edge)
         deadline = time.monotonic() + within
+        skus = [product["sku"] for product in await _catalogue(edge, deadline)]
 
         async def one(number: int) -> None:
+            order = {"userId": "user-1", "items": [{"sku": skus[number % len(skus)], "quantity": 1 + number % 2}]}
             async with room:
-                sku = products[number % len(products)]["sku"]
-                await _one(
-                    edge,
-                    {"userId": "user-1", "items": [{"sku": sku, "quantity": 1 + number % 2}]},
-                    tally,
-                    wait,
-                    deadline,
-                )
+                await _one(edge, order, tally, wait=wait, deadline=deadline)
             each()
 
-        async with asyncio.TaskGroup() as group:
-            for number in range(count):
-                group.create_task(one(number))
+        await _all_or_first_fault([one(number) for number in range(count)])
     return tally
 
 
-async def _one(edge: Edge, order: dict[str, Any], tally: Tally, wait: bool, deadline: float) -> None:
+async def _all_or_first_fault(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first that fails ends the others, and its error is raised as it is, not in a group."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one(edge: Edge, order: dict[str, Any], tally: Tally, *, wait: bool, deadline: float) -> None:
     began = time.monotonic()
     order_id = await _placed(edge, order, deadline)
     status = await _end_of(edge, order_id, deadline) if order_id and wait else None
@@ -107,11 +108,15 @@ async def _end_of(edge: Edge, order_id: str, deadline: float) -> str | None:
     return None
 
 
-async def _catalogue(edge: Edge) -> list[dict[str, Any]]:
-    try:
-        products = await edge.products()
-    except (aiohttp.ClientError, TimeoutError, Busy) as error:
-        raise LauncherError(f"The gateway at {edge.url} does not answer ({error}): see `outrigger status`.") from error
-    if not products:
-        raise LauncherError("The catalogue is empty: there is nothing to order.")
-    return products
+async def _catalogue(edge: Edge, deadline: float) -> list[dict[str, Any]]:
+    """Read what can be ordered, again while there is no answer."""
+    while True:
+        try:
+            if products := await edge.products():
+                return products
+        except Busy as error:
+            if time.monotonic() > deadline:
+                raise LauncherError(f"{edge.url} does not answer ({error}): see `outrigger status`.") from error
+            await asyncio.sleep(_PAUSE)
+        else:
+            raise LauncherError("The catalogue is empty: there is nothing to order.")

@@ -3,8 +3,6 @@
 import asyncio
 import json
 
-import aiohttp
-
 from outrigger.edge import Busy, Edge
 from outrigger.errors import LauncherError
 from outrigger.state import RunState
@@ -34,5 +32,5 @@ async def _some_sku(url: str) -> str:
     try:
         async with Edge.at(url, timeout=5) as edge:
             return (await edge.products())[0]["sku"]
-    except (aiohttp.ClientError, TimeoutError, Busy, LauncherError, LookupError, TypeError):
+    except (Busy, LauncherError, LookupError, TypeError):
         return _FALLBACK

@@ -19,6 +19,7 @@ class Gateway:
 
     end: str = "confirmed"
     refuses: int = 0
+    invalid: bool = False
     url: str = ""
     products: list[dict[str, str]] = field(default_factory=lambda: [{"sku": "kayak"}, {"sku": "paddle"}])
     keys: Counter[str] = field(default_factory=Counter)
@@ -30,6 +31,8 @@ class Gateway:
 
     async def place(self, request: web.Request) -> web.Response:
         self.keys[request.headers["Idempotency-Key"]] += 1
+        if self.invalid:
+            return web.json_response({"detail": "no such user"}, status=422)
         if self.refuses:
             self.refuses -= 1
             return web.json_response({}, status=503)
@@ -78,6 +81,12 @@ async def test_no_room_means_again_with_the_same_key(gateway: Gateway) -> None:
     tally = await place_orders(gateway.url, count=1, wait=True, within=20)
     assert tally.summary()["confirmed"] == 1
     assert list(gateway.keys.values()) == [2]
+
+
+async def test_a_refusal_ends_it_in_the_gateway_s_words(gateway: Gateway) -> None:
+    gateway.invalid = True
+    with pytest.raises(LauncherError, match=r"POST /api/v1/orders was refused with 422: .*no such user"):
+        await place_orders(gateway.url, count=AT_ONCE, wait=True, within=20)
 
 
 async def test_an_empty_catalogue_is_one_sentence(gateway: Gateway) -> None:
