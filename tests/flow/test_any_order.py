@@ -62,7 +62,7 @@ class System:
         for fact in facts:
             self._react(fact.event)
             if fact.event.published:
-                self.flying += [(s, fact) for s, rules in SERVICES.items() if fact.event.name in rules.events]
+                self.flying += [(s, fact) for s, rules in SERVICES.items() if fact.event.event_type in rules.events]
 
     def _react(self, event: Event) -> None:
         match event:

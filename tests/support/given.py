@@ -76,7 +76,7 @@ class World:
     def _handler(self, message: Event | Command) -> Handler:
         if isinstance(message, Command):
             return self.rules.commands[type(message).__name__]
-        return self.rules.events[message.name]
+        return self.rules.events[message.event_type]
 
     def _hear(self, handler: Handler, event: Any, revision: int | None) -> None:
         assert handler.copy

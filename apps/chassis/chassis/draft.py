@@ -86,7 +86,7 @@ class Cause:
     def envelope(self, event: Event, revision: int, index: int) -> dict[str, Any]:
         """Wrap one event; ids follow from the seed."""
         return {
-            "eventType": event.name,
+            "eventType": event.event_type,
             "eventId": str(UUID(int=(self.seed + index) % (1 << 128), version=4)),
             "timestamp": timestamp(self.now),
             "version": event.version,
@@ -181,7 +181,7 @@ class Draft:
         state = self.base.rules.documents[event.aggregate].apply(doc.state, event)
         folded = self.values[ref.key] = Doc.of(doc.revision + 1, state)
         envelope = cause.envelope(event, doc.revision + 1, len(self.events))
-        data = bounded(orjson.dumps(envelope), keys.EVENT_BYTES, f"event {event.name}")
+        data = bounded(orjson.dumps(envelope), keys.EVENT_BYTES, f"event {event.event_type}")
         self.size += len(data) + len(folded.json)
         self.events.append(envelope)
 

@@ -31,11 +31,11 @@ class Event(Wire):
     """A fact, named in the past tense.
 
     `aggregate` is the kind of document it belongs to and `key` the field that holds its id. A fact with
-    `published = False` stays in its service's journal. Former versions are classes of the same `name` that override
+    `published = False` stays in the journal. Former versions are classes of the same `event_type` that override
     `upcast`; the newest lists them as `older`.
     """
 
-    name: ClassVar[str] = ""
+    event_type: ClassVar[str] = ""
     version: ClassVar[str] = "1.0"
     aggregate: ClassVar[str] = ""
     key: ClassVar[str] = ""
@@ -45,8 +45,8 @@ class Event(Wire):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "name" not in cls.__dict__:
-            cls.name = cls.__name__
+        if "event_type" not in cls.__dict__:
+            cls.event_type = cls.__name__
 
     @property
     def aggregate_id(self) -> str:
@@ -105,7 +105,7 @@ class Catalogue:
 
     def add(self, event: type[Event]) -> None:
         """Know the newest class of an event and its older versions."""
-        self._classes.setdefault(event.name, {}).update({each.version: each for each in (event, *event.older)})
+        self._classes.setdefault(event.event_type, {}).update({each.version: each for each in (event, *event.older)})
 
     def read(self, envelope: Envelope) -> Event:
         """Parse the payload by its version and upcast to the newest; raises `Invalid`."""

@@ -173,7 +173,7 @@ class Reaction:
             while True:
                 for number, record in await executor.records(read):
                     await self._until_due(executor, record["at"])
-                    events = [e for e in record["events"] if e["eventType"] == self._reactor.event.name]
+                    events = [e for e in record["events"] if e["eventType"] == self._reactor.event.event_type]
                     progress.begin(number, len(events))
                     executor.marks[self.name] = progress.settled
                     for event in events:

@@ -162,7 +162,7 @@ class Rules:
         copy = self._declare(DocumentType(kind, model, copy=True))
         for event in events:
             handler = Handler(event, _no_events, lambda e: (copy(e.aggregate_id),), _nothing, copy)
-            self._register(self.events, event.name, handler)
+            self._register(self.events, event.event_type, handler)
             self.catalogue.add(event)
         return copy
 
@@ -191,7 +191,7 @@ class Rules:
         """Register `decide` for another service's event."""
 
         def register(decide: D) -> D:
-            self._register(self.events, event.name, Handler(event, decide, loads, reads))
+            self._register(self.events, event.event_type, Handler(event, decide, loads, reads))
             self.catalogue.add(event)
             return decide
 

@@ -108,7 +108,7 @@ class Fold:
 
     def _folded(self, row: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         state = None if row["state"] is None else self.view.row.model_validate(row["state"])
-        if event["eventType"] in {e.name for e in self.view.on}:
+        if event["eventType"] in {e.event_type for e in self.view.on}:
             state = self.view.fold(state, self.rules.catalogue.read(Envelope.parse(event)))
         revision = row["revision"] + 1
         parked = {r: e for r, e in row["parked"].items() if int(r) > revision}

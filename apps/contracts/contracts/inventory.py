@@ -29,7 +29,7 @@ class ProductEvent(Event):
 class ProductAdded(ProductEvent):
     """A product is on offer, with its first stock."""
 
-    product_name: Name = Field(validation_alias="name", serialization_alias="name")
+    name: Name
     price: Money
     stock: Stock
 
@@ -37,7 +37,7 @@ class ProductAdded(ProductEvent):
 class PriceChanged(ProductEvent):
     """A product costs something else from now on; carries all that a copy of its price needs."""
 
-    product_name: Name = Field(validation_alias="name", serialization_alias="name")
+    name: Name
     price: Money
 
 

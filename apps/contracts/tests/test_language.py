@@ -27,7 +27,7 @@ def test_a_bare_envelope_published_by_hand_is_an_order() -> None:
 
 
 def test_an_event_is_camel_case_on_the_wire() -> None:
-    added = ProductAdded(sku="TEA", product_name="Tea", price=Money(450), stock=3)
+    added = ProductAdded(sku="TEA", name="Tea", price=Money(450), stock=3)
     assert added.model_dump(mode="json", by_alias=True) == {
         "sku": "TEA", "at": None, "name": "Tea", "price": 4.5, "stock": 3,
     }  # fmt: skip

@@ -121,7 +121,7 @@ stock = rules.document("stock", StockState)
 @product.evolve
 def evolve_product(_state: ProductState | None, event: ProductAdded | PriceChanged) -> ProductState:
     """Fold one fact into a product: both facts carry all of it."""
-    return ProductState(sku=event.sku, name=event.product_name, price=event.price)
+    return ProductState(sku=event.sku, name=event.name, price=event.price)
 
 
 @stock.evolve
@@ -130,7 +130,7 @@ def evolve_stock(state: StockState | None, event: StockEvent) -> StockState:
     if isinstance(event, StockOpened):
         return StockState(sku=event.sku, initial=event.quantity, available=event.quantity)
     if state is None:
-        raise ValueError(f"{event.subject} was never opened: {event.name}")
+        raise ValueError(f"{event.subject} was never opened: {event.event_type}")
     return state.moved(**{term: sign * event.quantity for term, sign in _MOVES[type(event)].items()})
 
 
@@ -153,7 +153,7 @@ def add_product(docs: Documents, command: AddProduct, context: Context) -> Seque
     if docs[product(command.sku)] is not None:
         return ()
     added = ProductAdded(
-        sku=command.sku, product_name=command.name, price=command.price, stock=command.stock, at=context.moment
+        sku=command.sku, name=command.name, price=command.price, stock=command.stock, at=context.moment
     )
     return (added, StockOpened(sku=command.sku, quantity=command.stock, at=context.moment))
 
@@ -166,7 +166,7 @@ def change_price(docs: Documents, command: ChangePrice, context: Context) -> Seq
         raise not_offered(command.sku)
     if state.price == command.price:
         return ()
-    return (PriceChanged(sku=state.sku, product_name=state.name, price=command.price, at=context.moment),)
+    return (PriceChanged(sku=state.sku, name=state.name, price=command.price, at=context.moment),)
 
 
 @rules.command(Restock, loads=lambda c: (stock(c.sku),))

@@ -25,4 +25,4 @@ product_list = rules.view("products", ProductRow, ProductAdded, PriceChanged, gr
 @product_list.folds
 def fold(_row: ProductRow | None, event: ProductAdded | PriceChanged) -> ProductRow:
     """Both facts carry the whole row; the newest wins."""
-    return ProductRow(sku=event.sku, name=event.product_name, price=event.price)
+    return ProductRow(sku=event.sku, name=event.name, price=event.price)

@@ -10,10 +10,10 @@ from inventory.domain import AddProduct, ChangePrice, Restock, Restocked, StockO
 from inventory.views import ProductRow, product_list
 from support.given import given
 
-ADDED = ProductAdded(sku="TEA", product_name="Tea", price=Money(450), stock=10)
+ADDED = ProductAdded(sku="TEA", name="Tea", price=Money(450), stock=10)
 OPENED = StockOpened(sku="TEA", quantity=10)
 ADD = AddProduct(sku="TEA", name="Tea", price=Money(450), stock=10)
-DEARER = PriceChanged(sku="TEA", product_name="Tea", price=Money(500))
+DEARER = PriceChanged(sku="TEA", name="Tea", price=Money(500))
 
 
 def test_a_new_product_comes_with_its_stock() -> None:

@@ -100,7 +100,7 @@ def evolve(state: OrderState | None, event: OrderEvent) -> OrderState:
             status=Status.PENDING, timeline=(Moment(status=Status.PENDING, at=event.at),),
         )  # fmt: skip
     if state is None:
-        raise ValueError(f"{event.subject} was never created: {event.name}")
+        raise ValueError(f"{event.subject} was never created: {event.event_type}")
     match event:
         case OrderReserved():
             return _moved(state, Status.RESERVED, event)
@@ -109,7 +109,7 @@ def evolve(state: OrderState | None, event: OrderEvent) -> OrderState:
         case OrderCancelled(reason=reason):
             return _moved(state, Status.CANCELLED, event, reason)
         case _:
-            raise TypeError(f"an order has no fact {event.name}")
+            raise TypeError(f"an order has no fact {event.event_type}")
 
 
 def _moved(state: OrderState, status: Status, event: OrderEvent, reason: str | None = None) -> OrderState:

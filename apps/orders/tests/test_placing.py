@@ -7,8 +7,8 @@ from contracts.orders import OrderCreated, OrderLine, Wanted
 from orders.domain import PlaceOrder, Status, order, price, rules
 from support.given import given
 
-TEA = ProductAdded(sku="TEA", product_name="Tea", price=Money(450), stock=10)
-CUP = ProductAdded(sku="CUP", product_name="Cup", price=Money(1299), stock=10)
+TEA = ProductAdded(sku="TEA", name="Tea", price=Money(450), stock=10)
+CUP = ProductAdded(sku="CUP", name="Cup", price=Money(1299), stock=10)
 PLACE = PlaceOrder(order_id="o-1", user_id="u-1", items=(Wanted(sku="TEA", quantity=2), Wanted(sku="CUP", quantity=1)))
 CREATED = OrderCreated(
     order_id="o-1",
@@ -57,8 +57,8 @@ def test_a_total_beyond_all_measure_is_refused() -> None:
 
 
 def test_the_newest_price_stays_whatever_the_order_of_arrival() -> None:
-    new = PriceChanged(sku="TEA", product_name="Tea", price=Money(500))
-    old = PriceChanged(sku="TEA", product_name="Tea", price=Money(480))
+    new = PriceChanged(sku="TEA", name="Tea", price=Money(500))
+    old = PriceChanged(sku="TEA", name="Tea", price=Money(480))
     service = given(rules)
     service.when(new, revision=7)
     service.when(old, revision=5)

@@ -70,4 +70,4 @@ def test_the_deadline_follows_every_created_order() -> None:
 
 def test_every_step_says_who_undoes_it() -> None:
     assert all(step.undone_by for step in SAGA)
-    assert {step.follows.name for step in SAGA} == rules.events.keys() - {"ProductAdded", "PriceChanged"}
+    assert {step.follows.event_type for step in SAGA} == rules.events.keys() - {"ProductAdded", "PriceChanged"}

@@ -247,7 +247,7 @@ def test_a_bad_traceparent_begins_a_new_trace(bad: str) -> None:
 
 
 def test_every_problem_survives_the_way_between_services() -> None:
-    for kind in Problem.__subclasses__():
+    for kind in (k for k in Problem.__subclasses__() if k.__module__ == Problem.__module__):
         again = Problem.parse(kind("why", field="x").body())
         assert (type(again), again.detail, again.extra) == (kind, "why", {"field": "x"})
 
@@ -259,7 +259,7 @@ def test_an_envelope_names_what_is_wrong() -> None:
 
 def test_older_versions_are_upcast() -> None:
     class RenamedV1(Event):
-        name = "Renamed"
+        event_type = "Renamed"
         aggregate, key = "pile", "pile"
         pile: str
 
