@@ -19,6 +19,7 @@ from chassis.journal import PAUSE, Fenced, Head, Lanes
 from chassis.problems import Failed, OutcomeUnknown, Unprocessed
 from chassis.rules import Rules
 from chassis.sidecar import (
+    Delete,
     ETagMismatch,
     Operation,
     Put,
@@ -92,6 +93,7 @@ class Executor:
         self._moved = asyncio.Event()
         self._recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self._remembered = 0
+        self._survived: set[str] = set()
 
     # what others call
 
@@ -211,12 +213,12 @@ class Executor:
         last: Attempt | None = None
         reason: Exception = Failed("the store did not take it")
         doubts = 0
-        while doubts < DOUBTS:
+        while True:
             try:
                 attempt = await self._prepare(items, last)
                 if attempt is None:
                     return
-                if attempt.size > keys.TRANSACTION_BYTES and len(items) > 1:
+                if doubts >= DOUBTS or (attempt.size > keys.TRANSACTION_BYTES and len(items) > 1):
                     break
                 last = attempt
                 await self.sidecar.transact(attempt.operations)
@@ -258,7 +260,8 @@ class Executor:
             asked |= wanted
             draft = Draft(Base(self.rules, self.service, self.number, self._head(stored), stored, asked))
             wanted = set()
-            outcomes = [_run(item.work, draft, wanted) for item in items]
+            # who was told "unknown" may have asked elsewhere since, and only that answer may count
+            outcomes = [None if item.answer.done() else _run(item.work, draft, wanted) for item in items]
             if not wanted:
                 return draft, outcomes
         raise RuntimeError(f"still reading after {ROUNDS} rounds: {sorted(wanted)[:5]}")
@@ -333,8 +336,10 @@ class Executor:
             return
         stored = await self._read({keys.attempt(n) for n in names.values()})
         tries = {n: stored[k].value if (k := keys.attempt(n)) in stored else 0 for n in names.values()}
+        over, self._survived = self._survived, set()
+        tries |= dict.fromkeys(over & tries.keys(), 0)  # its last try did not end this process
         fresh = [i for i in batch if i not in names or not tries[names[i]]]
-        await self._count_tries({names[i]: 1 for i in fresh if i in names})
+        await self._count_tries({names[i]: 1 for i in fresh if i in names}, over - tries.keys())
         yield fresh
         for item, name in names.items():
             if tries[name] >= CRASHES:
@@ -343,9 +348,12 @@ class Executor:
                 await self._count_tries({name: tries[name] + 1})
             if tries[name]:
                 yield [item]
+        self._survived = set(names.values())
 
-    async def _count_tries(self, tries: dict[str, int]) -> None:
-        operations = [Put(keys.attempt(name), count, ttl=ATTEMPT_TTL) for name, count in sorted(tries.items())]
+    async def _count_tries(self, tries: dict[str, int], over: Iterable[str] = ()) -> None:
+        """Write the counts, and forget those of what is `over`."""
+        operations: list[Operation] = [Delete(keys.attempt(name)) for name in sorted(over)]
+        operations += [Put(keys.attempt(name), count, ttl=ATTEMPT_TTL) for name, count in sorted(tries.items())]
         while operations:
             try:
                 await self.sidecar.transact(operations)
@@ -366,7 +374,9 @@ class GivenUp(Work):
         return _keys(self.work)
 
     def run(self, draft: Draft) -> Any:
-        """End it."""
+        """End it, unless it was done after all, here or elsewhere."""
+        if isinstance(self.work, Message) and draft.get(keys.inbox(self.work.id)) is not None:
+            return self.work.run(draft)
         return self.work.give_up(draft, self.reason)
 
     def give_up(self, draft: Draft, reason: Exception) -> Any:

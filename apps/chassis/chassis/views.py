@@ -80,11 +80,14 @@ class Fold:
 
     def keys(self) -> Iterator[str]:
         """Look at the rows; lists are read when a row turns out to be new."""
+        yield pointer(self.view.name)
         for event in self.events:
             yield self.slot.row(event["subject"])
 
     def run(self, draft: Draft) -> None:
-        """Apply each event once, in the order of its subject's revisions."""
+        """Apply each event once, in the order of its subject's revisions. Raises `Conflict` if it came too late."""
+        if self.slot.generation not in generations(draft.get(pointer(self.view.name))):  # its slot is another's now
+            raise Conflict(f"generation {self.slot.generation} of view {self.view.name} is over")
         for event in self.events:
             self._apply(draft, event)
         draft.marks[follower_name(self.slot.view, self.slot.generation)] = self.upto
@@ -211,7 +214,9 @@ class Views:
 
     async def _delete(self, names: list[str]) -> None:
         for start in range(0, len(names), PAGE_ROWS):
-            await self._sidecar.transact([Delete(n) for n in names[start : start + PAGE_ROWS]])
+            stored = await self._sidecar.read(names[start : start + PAGE_ROWS])
+            if stored:  # by ETag: a deletion that lands late must not hit what was written since
+                await self._sidecar.transact([Delete(n, s.etag) for n, s in sorted(stored.items())])
 
     async def _value(self, key: str) -> Any:
         stored = (await self._sidecar.read([key])).get(key)
