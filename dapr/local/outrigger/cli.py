@@ -69,6 +69,12 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def pid(process: Annotated[str, typer.Argument(help="Such as orders.app, orders.daprd or valkey.")]) -> None:
+    """Print a process's id, as in `kill -9 $(outrigger pid orders.app)`."""
+    print(states.pid_of(current_run(), process))
+
+
+@app.command()
 def logs(
     service: Annotated[
         str | None, typer.Argument(help="A service (orders) or process (orders.daprd); else all.")

@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 from rich.table import Table
 
+from outrigger.errors import LauncherError
 from outrigger.state import ProcessState, RunState, ServiceState
 
 
@@ -36,6 +37,16 @@ def table(described: dict[str, Any]) -> Table:
     for part in described["parts"]:
         drawn.add_row(part["name"], "", str(part["pid"] or "-"), "", "", "", "", str(part["restarts"]))
     return drawn
+
+
+def pid_of(run: RunState, name: str) -> int:
+    """Return the id of a process that runs now; raises `LauncherError`, naming what there is."""
+    states = {state.name: state for state in run.processes()}
+    if name not in states:
+        raise LauncherError(f"There is no process {name}; there are {', '.join(sorted(states))}.")
+    if (process := states[name].process()) is None:
+        raise LauncherError(f"{name} does not run at the moment; see `outrigger logs {name}`.")
+    return process.pid
 
 
 def _service(service: ServiceState, is_ready: bool) -> dict[str, Any]:
