@@ -107,7 +107,7 @@ def _expire(_event: Closed, _outside: Outside) -> Command:
     return Deposit(account="expired", amount=1)
 
 
-REACTORS = {r.event.name: Reaction(r, None, None).name for r in rules().reactors.values()}  # type: ignore[arg-type]
+REACTORS = {r.event.event_type: Reaction(r, None, None).name for r in rules().reactors.values()}  # type: ignore[arg-type]
 EFFECTS: dict[type[Command], list[str]] = {
     Deposit: ["Deposited"], Withdraw: ["Withdrawn"], Move: ["Withdrawn", "Deposited"], Peek: ["Overdrawn"],
 }  # fmt: skip
