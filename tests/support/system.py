@@ -12,11 +12,11 @@ import inventory.catalogue
 import inventory.main
 import orders.api
 import orders.main
-from chassis.memory import App, MemoryBroker, MemorySidecar, MemoryStore
 from chassis.process import Settings
 from chassis.rules import Rules
 from chassis.service import Service
 from chassis.sidecar import Answer
+from chassis_testing.memory import App, MemoryBroker, MemorySidecar, MemoryStore
 from support.http import Heard, ask
 
 RULES: dict[str, Rules | None] = {"gateway": None, "orders": orders.main.rules, "inventory": inventory.main.rules}

@@ -1,7 +1,7 @@
 """The seam to Dapr: what the engine asks of a sidecar, and the ways in which it can be refused.
 
-Two implementations: `chassis.daprd` (the real one) and `chassis.memory` (fault injection, unit tests). One suite runs
-against both; where they differ, the in-memory one is wrong.
+Two implementations: `chassis.daprd` (the real one) and `chassis_testing.memory` (fault injection, unit tests). One
+suite runs against both; where they differ, the in-memory one is wrong.
 
 SidecarError
 ├── ETagMismatch    the transaction was refused because an ETag or an insert-only key did not match; nothing applied

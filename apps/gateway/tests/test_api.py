@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from chassis.memory import MemoryBroker, MemorySidecar, MemoryStore
 from chassis.problems import MEDIA_TYPE, KeyReused, NotFound, OutcomeUnknown, Problem
 from chassis.service import Service
 from chassis.sidecar import Answer, SidecarError, Unanswered, Unreachable
+from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
 from gateway.api import Api
 from support.http import Heard, ask
 

@@ -25,13 +25,13 @@ from world import FAST, World, alive, envelope, order, until
 
 from chassis import keys
 from chassis.engine import StoreUnfit, probe
-from chassis.faults import CRASH_AFTER, CRASH_BEFORE, LATE, LOST_ANSWER, REFUSED, Crashed, Fault, Faults
-from chassis.memory import MemorySidecar, MemoryStore
 from chassis.problems import Conflict, Failed, Invalid, Problem
 from chassis.rules import Context, Documents, Outside, Rules
 from chassis.service import Service
 from chassis.sidecar import Operation, Put, SidecarError, Unanswered
 from chassis.work import Reply
+from chassis_testing.faults import CRASH_AFTER, CRASH_BEFORE, LATE, LOST_ANSWER, REFUSED, Crashed, Fault, Faults
+from chassis_testing.memory import MemorySidecar, MemoryStore
 
 Attack = Callable[[], Any]
 ATTACKS: dict[str, Attack] = {}

@@ -31,7 +31,14 @@ from world import World, envelope, order
 from chassis import keys
 from chassis.engine import Engine
 from chassis.envelope import Command, Event
-from chassis.faults import (
+from chassis.followers import Reaction
+from chassis.problems import Conflict, Failed, KeyReused, OutcomeUnknown, Problem, Unprocessed
+from chassis.process import Settings
+from chassis.rules import Context, Documents, Outside, Ref, Rules
+from chassis.service import Service
+from chassis.sidecar import Answer, SidecarError
+from chassis.work import Redrive, Reply
+from chassis_testing.faults import (
     CRASH_AFTER,
     CRASH_BEFORE,
     DROPPED,
@@ -44,14 +51,7 @@ from chassis.faults import (
     Fault,
     Verb,
 )  # fmt: skip
-from chassis.followers import Reaction
-from chassis.memory import MemorySidecar
-from chassis.problems import Conflict, Failed, KeyReused, OutcomeUnknown, Problem, Unprocessed
-from chassis.process import Settings
-from chassis.rules import Context, Documents, Outside, Ref, Rules
-from chassis.service import Service
-from chassis.sidecar import Answer, SidecarError
-from chassis.work import Redrive, Reply
+from chassis_testing.memory import MemorySidecar
 
 LEASE = 3.0
 ANSWER_WITHIN = 1.0

@@ -6,11 +6,11 @@ import pytest
 from bank import Deposit, Withdraw
 from simulation import LEASE, Armed, Simulation
 
-from chassis.faults import DROPPED, LATE, LOST_ANSWER, REFUSED, Fault
 from chassis.journal import Fenced
 from chassis.problems import Conflict
 from chassis.views import Fold, Slot
 from chassis.work import Reply
+from chassis_testing.faults import DROPPED, LATE, LOST_ANSWER, REFUSED, Fault
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from bank import Account, make_rules
 from chassis import keys
 from chassis.engine import Engine
 from chassis.envelope import Command
-from chassis.faults import Crashed, Faults
-from chassis.memory import MemoryBroker, MemorySidecar, MemoryStore
 from chassis.process import Settings
 from chassis.rules import Ref, Rules
 from chassis.service import IdempotencyKey, Service
 from chassis.work import Reply
+from chassis_testing.faults import Crashed, Faults
+from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
 
 FAST = 0.3  # seconds of lease: short, so that take-overs do not make tests slow
 

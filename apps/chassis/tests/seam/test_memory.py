@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from chassis.faults import (
+from chassis.sidecar import Answer, ETagMismatch, Put, Refused, Unanswered, Unreachable
+from chassis_testing.faults import (
     CRASH_AFTER,
     CRASH_BEFORE,
     DROPPED,
@@ -18,8 +19,7 @@ from chassis.faults import (
     Fault,
     Verb,
 )
-from chassis.memory import MemoryBroker, MemorySidecar, MemoryStore
-from chassis.sidecar import Answer, ETagMismatch, Put, Refused, Unanswered, Unreachable
+from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
 
 from .bench import entry
 

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict
 
 from chassis import process
 from chassis.envelope import Catalogue, Command, Envelope, Event
-from chassis.memory import MemoryBroker, MemorySidecar, MemoryStore
 from chassis.problems import Conflict, Invalid, Problem
 from chassis.process import Settings
 from chassis.rules import Context, Documents, Rules
 from chassis.service import Service
 from chassis.sidecar import Answer, Unanswered, call
 from chassis.work import Reply
+from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
 from support.http import ask
 
 

@@ -1,4 +1,4 @@
-"""A sidecar and its store in memory, for tests: deterministic, and able to fail at every call (`chassis.faults`).
+"""A sidecar and its store in memory, for tests: deterministic, able to fail at every call (`chassis_testing.faults`).
 
 They do what daprd 1.14 with SQLite does, held to it by the suite in tests/seam. Not for production: nothing is kept.
 Time is the clock that is handed in; no randomness, no task of its own.
@@ -12,8 +12,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from chassis import wire
-from chassis.faults import Crashed, Fault, Faults, Verb
-from chassis.memory_broker import MemoryBroker, through_go
 from chassis.sidecar import (
     Answer,
     Delete,
@@ -28,6 +26,8 @@ from chassis.sidecar import (
     Unanswered,
     Unreachable,
 )
+from chassis_testing.broker import MemoryBroker, through_go
+from chassis_testing.faults import Crashed, Fault, Faults, Verb
 
 __all__ = ["MemoryBroker", "MemorySidecar", "MemoryStore"]
 

@@ -1,4 +1,4 @@
-"""What can go wrong with one call to a sidecar, as data: tests hand these to `chassis.memory.MemorySidecar`."""
+"""What can go wrong with one call to a sidecar, as data: tests hand these to `chassis_testing.memory.MemorySidecar`."""
 
 import asyncio
 from collections.abc import Callable
