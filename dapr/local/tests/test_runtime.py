@@ -9,7 +9,8 @@ from outrigger import golang, runtime, runtime_build
 from outrigger.errors import LauncherError
 from outrigger.home import Home
 
-FAKE_GO = """#!{python}
+FAKE_GO = """#!/bin/sh
+exec "{python}" - "$@" <<'EOF'
 import os, pathlib, sys
 if sys.argv[1] == "version":
     print("go version go1.27.3 linux/amd64")
@@ -20,6 +21,7 @@ else:
     for name in ("daprd", "placement"):
         (target / name).write_text("#!/bin/sh" + chr(10) + "echo 1.14.0")
         (target / name).chmod(0o755)
+EOF
 """
 
 
