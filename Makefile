@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test clean
+.PHONY: help setup run check test bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ check: ## Lint, types, architecture, unit tests
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e"
+
+bench: setup ## Accepted orders a second beside honest baselines (about three minutes); writes .outrigger/bench.json
+	@PYTHONPATH=tests .venv/bin/python -m load
 
 clean: ## Remove what runs and checks leave (.outrigger, caches); .venv and the built daprd stay
 	@if [ -f .outrigger/run.json ] && [ -x .venv/bin/outrigger ]; then .venv/bin/outrigger down; fi

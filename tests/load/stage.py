@@ -1,0 +1,163 @@
+"""Broker, sidecars and apps of a measurement: the launcher's own command lines, components and configuration.
+
+Everything lies under a folder of its own, emptied first, so a benchmark meets no old data and leaves a run's alone.
+"""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from load.contenders import Contender, app_of
+from outrigger.commands import Ports, app_command, sidecar_command
+from outrigger.home import Home
+from outrigger.parts import Part, until_answering, valkey
+from outrigger.ports import LOOPBACK, free_ports
+from outrigger.processes import Child
+from outrigger.resources import render
+from outrigger.runtime import daprd
+from outrigger.template import Template, read_template, resolve
+
+PATIENCE = 60.0  # s until all is ready
+OK = 300  # statuses below it
+USUAL_DATA = "../../.outrigger/data"  # where components/store keeps a run's files
+
+
+@dataclass(frozen=True, slots=True)
+class BenchHome(Home):
+    """The project's folder, with a place of its own for what a benchmark leaves."""
+
+    place: Path
+
+    @property
+    def work(self) -> Path:
+        """Beside that of a run."""
+        return self.place
+
+
+class Broken(Exception):
+    """The benchmark cannot say anything: something did not start, died, refused or lost an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A contender's processes."""
+
+    contender: Contender
+    ports: Ports
+    app: Child
+    sidecar: Child
+
+    @property
+    def app_url(self) -> str:
+        """Where the app answers."""
+        return f"http://{LOOPBACK}:{self.ports.app}"
+
+    @property
+    def sidecar_url(self) -> str:
+        """Where its sidecar answers."""
+        return f"http://{LOOPBACK}:{self.ports.http}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs."""
+
+    home: Home
+    broker_port: int
+    broker: Child
+    places: dict[str, Place]
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Return every process by name, such as `orders.daprd`. Raises `Broken` if one has died."""
+        children = [self.broker, *(child for place in self.places.values() for child in (place.app, place.sidecar))]
+        dead = [child.command for child in children if child.pid is None or child.restarts]
+        if dead:
+            raise Broken(f"{dead[0].name} died; see {dead[0].log}")
+        return {child.command.name: psutil.Process(child.pid) for child in children}
+
+    def database(self, contender: Contender) -> Path:
+        """Return the file in which a contender's sidecar keeps its state."""
+        return self.home.data / f"{contender.name}.db"
+
+
+@asynccontextmanager
+async def staged(root: Path, contenders: Sequence[Contender], work: Path | None = None) -> AsyncIterator[Stage]:
+    """Start everything; yields when all are ready, and leaves no process behind. `work` is emptied first."""
+    home = BenchHome(root, work or root / ".outrigger" / "bench")
+    shutil.rmtree(home.work, ignore_errors=True)
+    template = read_template(home.template)
+    broker_port, *ports = free_ports(1 + 4 * len(contenders))
+    part = valkey(home, broker_port)
+    _write_resources(home, template, part)
+    each = [Ports(*ports[n : n + 4]) for n in range(0, len(ports), 4)]
+    places = [_place(home, template, contender, own) for contender, own in zip(contenders, each, strict=True)]
+    stage = Stage(home, broker_port, Child(part.command, _ignore), {p.contender.name: p for p in places})
+    try:
+        await _start(stage)
+        yield stage
+    finally:
+        await _stop(stage)
+
+
+def _write_resources(home: Home, template: Template, part: Part) -> None:
+    folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
+    data = os.path.relpath(home.data, home.root / "apps" / "any")  # seen from an app's folder, or a baseline's
+    for file in render(folders, home.resources, part.addresses):
+        file.write_text(file.read_text().replace(USUAL_DATA, data))
+    part.command.folder.mkdir(parents=True)
+
+
+def _place(home: Home, template: Template, contender: Contender, ports: Ports) -> Place:
+    app = app_of(contender, template, home)
+    commands = app_command(home, template, app, ports), sidecar_command(home, template, app, ports, daprd(home))
+    return Place(contender, ports, *(Child(command, _ignore) for command in commands))
+
+
+async def _start(stage: Stage) -> None:
+    await stage.broker.start()
+    await until_answering(stage.broker_port)
+    for place in stage.places.values():
+        await place.sidecar.start()
+        await place.app.start()
+    deadline = time.monotonic() + PATIENCE
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
+        for place in stage.places.values():
+            while not await _ready(http, place):
+                if time.monotonic() > deadline:
+                    raise Broken(f"{place.contender.name} is not ready; see {place.app.command.log}")
+                await asyncio.sleep(0.1)
+
+
+async def _ready(http: aiohttp.ClientSession, place: Place) -> bool:
+    """Ask the sidecar, which is ready once it has found its app; ours also tells when it can take commands."""
+    urls = [f"{place.sidecar_url}/v1.0/healthz"]
+    if place.app.command.folder.parent.name == "apps":
+        urls.append(f"{place.app_url}/ready")
+    try:
+        for url in urls:
+            async with http.get(url) as answer:
+                if answer.status >= OK:
+                    return False
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+    return True
+
+
+async def _stop(stage: Stage) -> None:
+    for place in stage.places.values():
+        place.sidecar.terminate()
+    await asyncio.gather(*(place.app.stop(10) for place in stage.places.values()))
+    await asyncio.gather(*(place.sidecar.stop(5) for place in stage.places.values()))
+    await stage.broker.stop(5)
+
+
+def _ignore(_child: Child) -> None:
+    """A death is seen when processes are counted."""

@@ -1,0 +1,17 @@
+"""Serves an app exactly as the chassis does, so that the server is no difference."""
+
+import os
+
+import uvicorn
+from fastapi import FastAPI
+
+PUBSUB, STORE = "pubsub", "store"
+
+
+def serve(app: FastAPI) -> None:
+    """Serve on the port that the launcher gave."""
+    port = int(os.environ["APP_PORT"])
+    uvicorn.run(
+        app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_config=None, access_log=False,
+        timeout_graceful_shutdown=5,
+    )  # fmt: skip
