@@ -31,9 +31,9 @@ def is_make(command: str) -> bool:
 
 
 def missing_targets(text: str, makefile: str) -> list[str]:
-    """Return the targets that fenced blocks of the README name and the Makefile lacks."""
-    code = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    named = re.findall(r"\bmake ([a-z]+)", "\n".join(code))
+    """Return the targets that code in the README names and the Makefile lacks."""
+    code = re.findall(r"^```\w*\n(.*?)^```$|`([^`\n]+)`", text, re.MULTILINE | re.DOTALL)
+    named = re.findall(r"\bmake ([a-z]+)", "\n".join(block + span for block, span in code))
     return sorted(target for target in set(named) if not re.search(rf"^{target}:", makefile, re.MULTILINE))
 
 
@@ -63,8 +63,8 @@ def test_a_readme_without_commands_is_noticed() -> None:
 
 
 def test_commands_are_found_in_order() -> None:
-    text = "```sh\n# why\nfirst \\\n  --more\nmake run\nmake absent\n```\ntext\n```sh\nsecond\n```\n"
-    assert [" ".join(each.split()) for each in commands(text)] == ["first --more", "make run", "make absent", "second"]
+    text = "```sh\n# why\nfirst \\\n  --more\nmake run\n```\ntext `make absent`\n```sh\nsecond\n```\n"
+    assert [" ".join(each.split()) for each in commands(text)] == ["first --more", "make run", "second"]
     assert is_make("make run")
     assert not is_make("make mischief")
     assert missing_targets(text, "run: setup\n") == ["absent"]
