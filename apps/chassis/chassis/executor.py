@@ -35,6 +35,7 @@ DOUBTS = 3  # unknown outcomes of a batch before its halves are tried apart
 CRASHES = 3  # after that many tries that ended the process, a message is a dead letter
 REMEMBERED = 5000  # events kept for followers; older records are read back
 PAGE = 32
+FEW = 16  # items that are not worth two commits
 ATTEMPT_TTL = 3600
 log = logging.getLogger(__name__)
 
@@ -201,7 +202,9 @@ class Executor:
                 return []  # an idle owner rewrites its head: that is its lease
         batch: list[Item] = []
         size = 0
-        while self._queue and len(batch) < keys.BATCH_ITEMS and size < keys.BATCH_BYTES:
+        # half of what waits: its answers are sent, and new requests read, while the sidecar commits the other half
+        most = min(keys.BATCH_ITEMS, max(FEW, len(self._queue) // 2))
+        while self._queue and len(batch) < most and size < keys.BATCH_BYTES:
             item = self._queue.popleft()
             if not item.answer.done():
                 item.taken = True
