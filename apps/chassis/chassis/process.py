@@ -1,5 +1,6 @@
 """What an operator sets (the environment) and sees (JSON log lines with the W3C trace id) of one process."""
 
+import gc
 import json
 import logging
 import re
@@ -88,3 +89,14 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def calm_collector() -> None:
+    """Let the garbage collector look less often, and never again at what is loaded already.
+
+    A service makes many short-lived objects and hardly a cycle; with Python's own figures a tenth of its time goes
+    into looking through the events that followers still need.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 50)

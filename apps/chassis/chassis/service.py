@@ -138,6 +138,7 @@ class Service:
     def run(self) -> None:
         """Serve on the port that Dapr's CLI, the launcher or the cluster gave."""
         process.configure_logging(self.settings.log_level)
+        process.calm_collector()
         uvicorn.run(
             self.app, host=self.settings.app_host, port=self.settings.app_port, loop="uvloop", http="httptools",
             log_config=None, access_log=False, timeout_graceful_shutdown=int(self.settings.drain_within),
