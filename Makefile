@@ -22,10 +22,10 @@ check: ## Lint, types, architecture, unit tests
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/deptry .
-	.venv/bin/pytest -q -n auto -m "not real and not e2e"
+	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow"
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
-	.venv/bin/pytest -q -m "real or e2e"
+	.venv/bin/pytest -q -m "real or e2e or slow"
 
 bench: setup ## Accepted orders a second beside honest baselines (about three minutes); writes .outrigger/bench.json
 	@PYTHONPATH=tests .venv/bin/python -m load

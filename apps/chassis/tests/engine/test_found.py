@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from bank import Deposit, Withdraw
-from simulation import LEASE, Armed, Simulation
+from replica import LEASE, Armed
+from simulation import Simulation
 
 from chassis.journal import Fenced
 from chassis.problems import Conflict
@@ -35,21 +36,20 @@ def test_a_refusal_is_final_although_an_earlier_attempt_is_in_doubt(sim: Simulat
 
 
 def test_asking_often_after_a_crash_is_not_taken_for_a_crash_loop(sim: Simulation) -> None:
-    sim.crash("a")
+    sim.processes["a"].die()
     sim.restart("a")
     sim.wait(0.1)
-    service = sim.processes["a"].service
-    answers = [sim.ask(service, Deposit(account="x", amount=1), "k") for _ in range(8)]
+    answers = [sim.ask("a", Deposit(account="x", amount=1), "k") for _ in range(8)]
     assert all(isinstance(a, Reply) for a in answers), answers
-    refusals = [sim.ask(service, Withdraw(account="x", amount=9), "r") for _ in range(8)]
+    refusals = [sim.ask("a", Withdraw(account="x", amount=9), "r") for _ in range(8)]
     assert all(isinstance(r, Conflict) for r in refusals), refusals
 
 
 def test_what_was_done_is_not_given_up_after_many_crashes(sim: Simulation) -> None:
     for _ in range(6):
-        answer = sim.ask(sim.processes["a"].service, Deposit(account="x", amount=1), "k")
+        answer = sim.ask("a", Deposit(account="x", amount=1), "k")
         assert isinstance(answer, Reply), answer
-        sim.crash("a")
+        sim.processes["a"].die()
         sim.restart("a")
         sim.wait(0.1)
 
