@@ -378,7 +378,7 @@ class GivenUp(Work):
 
     def run(self, draft: Draft) -> Any:
         """End it, unless it was done after all, here or elsewhere."""
-        if isinstance(self.work, Message) and draft.get(keys.inbox(self.work.id)) is not None:
+        if isinstance(self.work, Message) and self.work.done(draft):
             return self.work.run(draft)
         return self.work.give_up(draft, self.reason)
 

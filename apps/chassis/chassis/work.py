@@ -18,6 +18,7 @@ from chassis.problems import Conflict, Failed, KeyReused, NotFound, Problem
 from chassis.rules import Context, DocumentType, Handler
 
 COMMAND_TTL = 24 * 3600
+REFUSED_TTL = 300  # longer than a transaction of unknown outcome can take to land
 log = logging.getLogger(__name__)
 
 
@@ -105,8 +106,12 @@ class Message(Work):
 
     def run(self, draft: Draft) -> Reply:
         """Decide and fold, unless it was done before."""
+        return self._again(draft.get(keys.inbox(self.id))) if self.done(draft) else self.handle(draft)
+
+    def done(self, draft: Draft) -> bool:
+        """Tell whether it was handled, or is a dead letter; one that was only refused may be asked again."""
         known = draft.get(keys.inbox(self.id))
-        return self._again(known) if known is not None else self.handle(draft)
+        return known is not None and not (isinstance(known, dict) and "refused" in known)
 
     def handle(self, draft: Draft) -> Reply:
         """Decide and fold; leave the inbox mark."""
@@ -128,9 +133,15 @@ class Message(Work):
             why = reason.detail if isinstance(reason, Problem) else f"{type(reason).__name__}: {reason}"
             return Letter(self.id, "event", self.raw, why, at=self.cause.now).run(draft)
         if isinstance(reason, Problem):
-            raise reason
+            return self._refuse(draft, reason)
         log.error("a command failed", exc_info=reason, extra={"command": type(self.message).__name__})
         raise Failed("the command failed and nothing was changed; the service's log has the cause") from reason
+
+    def _refuse(self, draft: Draft, problem: Problem) -> Problem:
+        """Answer a refusal, and keep an earlier try of unknown outcome, here or at a replica, from landing after it."""
+        if self.body_hash and not self.done(draft):
+            draft.put(keys.inbox(self.id), {"refused": int(problem.status)}, ttl=REFUSED_TTL)
+        return problem
 
     def _fold_copy(self, draft: Draft, kind: DocumentType[Any], event: Event) -> None:
         ref = kind(event.aggregate_id)

@@ -108,11 +108,32 @@ async def late_commit() -> None:
 
     async with world.running(faults=on_transact(dearer, LATE)) as service:
         with contextlib.suppress(Conflict):
-            await order(service, Buy(account="a", sku="s", limit=5), key="k")
+            await order(service, Buy(account="a", sku="s", limit=5))
             raise AssertionError("the price had changed")
         world.store.land()
         assert world.events() == []  # what was refused never comes true
     world.check()
+
+
+@attack("1 late commit, refused elsewhere")
+async def refused_elsewhere() -> None:
+    world = World()
+    set_price(world, 1, 1)
+    wish = Buy(account="a", sku="s", limit=5)
+    dying = world.service(instance="a", faults=on_transact(RECORD, Fault(Crashed, late=True)))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2), alive(dying):
+            await order(dying, wish, key="k")
+    set_price(world, 9, 2)
+    async with world.running(instance="b", lease=60) as other:
+        with contextlib.suppress(Conflict):
+            await order(other, wish, key="k")
+            raise AssertionError("the price had changed")
+        world.store.land()
+        assert world.events() == []
+        set_price(world, 2, 3)
+        await order(other, wish, key="k")  # what was refused may be asked again
+        assert world.balance("a") == 2
 
 
 @attack("1 the answer is lost")

@@ -214,7 +214,8 @@ class Simulation:
             await asyncio.sleep(AGAIN)
         told = order.answer
         assert isinstance(told, Reply | Problem), f"{order.id} ended with {told!r}"
-        marked = self.world.value(keys.inbox(order.id)) is not None
+        mark = self.world.value(keys.inbox(order.id))
+        marked = mark is not None and "refused" not in mark
         right = marked == isinstance(told, Reply) or may_still_land(order)
         assert right, f"{order.id} was told {told!r}; its mark is stored: {marked}"
 

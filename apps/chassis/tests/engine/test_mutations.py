@@ -249,6 +249,7 @@ def _trusting_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 DEFENCES: dict[str, Patch] = {
     "1 late commit, then refused": patched(journal.Lanes, "settle", _nothing),
+    "1 late commit, refused elsewhere": patched(work.Message, "_refuse", lambda _self, _draft, problem: problem),
     "1 the answer is lost": _own_ghost,
     "1 late commit over a restart": _no_head_etag,
     "2 the replay comes after a week": _marks_expire,
