@@ -96,8 +96,10 @@ class Running:
 
     @property
     def drained(self) -> bool:
-        """Tell whether every follower is at the tail."""
-        return all(self.executor.marks[name] >= self.executor.head.tail for name in self.followers)
+        """Tell whether every follower has begun and is at the tail."""
+        return bool(self.followers) and all(
+            self.executor.marks[name] >= self.executor.head.tail for name in self.followers
+        )
 
     @property
     def busy(self) -> bool:

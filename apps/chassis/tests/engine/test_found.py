@@ -7,6 +7,7 @@ from bank import Deposit, Withdraw
 from replica import LEASE, Armed
 from simulation import Simulation
 
+from chassis.engine import Running
 from chassis.journal import Fenced
 from chassis.problems import Conflict
 from chassis.views import Fold, Slot
@@ -91,6 +92,13 @@ def test_a_generation_that_is_over_is_not_folded(sim: Simulation) -> None:
     late = Fold(view, Slot("accounts", 0), engine.rules, sim.world.events(), 1)
     with pytest.raises(Conflict):
         sim.loop.run_until_complete(engine.main.executor.submit(late))
+
+
+def test_an_adopted_lane_is_not_given_back_before_anything_follows_it(sim: Simulation) -> None:
+    main = sim.processes["a"].engine.main
+    assert main
+    assert main.drained
+    assert not Running(main.executor, adopted=True).drained
 
 
 def test_nothing_follows_a_lane_that_is_lost(sim: Simulation) -> None:
