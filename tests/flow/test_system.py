@@ -84,9 +84,11 @@ async def test_an_unknown_order_is_not_found(system: System) -> None:
 
 
 async def test_a_product_whose_news_was_lost_is_asked_for(system: System) -> None:
+    copies = system.stores["orders"]
+    await system.until(lambda: "doc:price:CUP-ENAMEL" in copies.rows)
     system.broker.lose = lambda topic, _entry: topic == "inventory"
     await system.invoke("inventory", "change-price", {"sku": "CUP-ENAMEL", "price": 6})
-    del system.stores["orders"].rows["doc:price:CUP-ENAMEL"]
+    del copies.rows["doc:price:CUP-ENAMEL"]
     heard = await system.place(CUP_ENAMEL=1)
     assert heard.status == 202
     assert (await system.order(heard.json["orderId"]))["total"] == 6
