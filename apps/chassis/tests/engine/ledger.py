@@ -89,7 +89,6 @@ EFFECTS: dict[type[Command], list[str]] = {
     Peek: ["Overdrawn"],
     Withdraw: ["Withdrawn"],
 }
-READS_UNGUARDED = (Buy,)
 NEVER = (Blow, Split)
 """Commands that must leave nothing."""
 EVENT_EFFECTS: dict[str, tuple[list[str], ...]] = {

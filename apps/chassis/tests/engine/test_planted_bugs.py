@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
-from test_state_machine import HUNT, Anything
+from test_state_machine import HUNT, Anything, Purchases
 
 from chassis import executor, keys
 from chassis.draft import Draft
@@ -28,16 +28,19 @@ BUGS: list[Any] = []
 
 
 def bug(plant: Plant) -> Plant:
-    BUGS.append(pytest.param(plant, id=plant.__name__))
+    BUGS.append(pytest.param(plant, Anything, id=plant.__name__))
     return plant
 
 
-def rare_bug(plant: Plant) -> Plant:
-    BUGS.append(pytest.param(plant, id=plant.__name__, marks=pytest.mark.slow))
-    return plant
+def rare_bug(machine: type[Purchases]) -> Callable[[Plant], Plant]:
+    def register(plant: Plant) -> Plant:
+        BUGS.append(pytest.param(plant, machine, id=plant.__name__, marks=pytest.mark.slow))
+        return plant
+
+    return register
 
 
-@rare_bug
+@rare_bug(Purchases)
 def an_unknown_outcome_is_taken_for_a_failure(patch: Patch) -> None:
     async def settle(_self: Lanes, _number: int, _commit_before: str) -> None:
         await asyncio.sleep(0)
@@ -70,7 +73,7 @@ def a_takeover_keeps_the_epoch(patch: Patch) -> None:
     patch.setattr(Lanes, "take", take)
 
 
-@rare_bug
+@rare_bug(Anything)
 def the_verdict_is_taken_from_one_inbox_key(patch: Patch) -> None:
     original = Executor._prepare
 
@@ -146,7 +149,7 @@ def marks_are_advanced_when_work_begins(patch: Patch) -> None:
     patch.setattr(Progress, "_advance", lambda _self: None)
 
 
-@rare_bug
+@rare_bug(Anything)
 def the_highest_number_is_the_mark(patch: Patch) -> None:
     def done(self: Progress, number: int) -> int:
         self.settled = max(self.settled, number)
@@ -155,7 +158,7 @@ def the_highest_number_is_the_mark(patch: Patch) -> None:
     patch.setattr(Progress, "done", done)
 
 
-@rare_bug
+@rare_bug(Anything)
 def a_reaction_has_a_new_id_every_time(patch: Patch) -> None:
     original = Commands.reaction
 
@@ -197,7 +200,7 @@ def a_letter_is_written_for_what_was_done(patch: Patch) -> None:
     patch.setattr(executor.GivenUp, "run", lambda self, draft: self.work.give_up(draft, self.reason))
 
 
-@rare_bug
+@rare_bug(Anything)
 def a_redrive_does_not_look(patch: Patch) -> None:
     def run(self: Redrive, draft: Draft) -> None:
         letter = draft.get(self.letter)
@@ -206,6 +209,11 @@ def a_redrive_does_not_look(patch: Patch) -> None:
         draft.put(self.letter, {**letter, "open": False})
 
     patch.setattr(Redrive, "run", run)
+
+
+@rare_bug(Purchases)
+def a_refusal_leaves_no_trace(patch: Patch) -> None:
+    patch.setattr(Message, "_refuse", lambda _self, _draft, problem: problem)
 
 
 @bug
@@ -220,8 +228,8 @@ def a_takeover_is_believed_without_a_look(patch: Patch) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("plant", BUGS)
-def test_is_found(plant: Plant, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize(("plant", "machine"), BUGS)
+def test_is_found(plant: Plant, machine: type[Purchases], monkeypatch: Patch) -> None:
     plant(monkeypatch)
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(Anything, settings=HUNT)
+        run_state_machine_as_test(machine, settings=HUNT)

@@ -29,7 +29,7 @@ COMMON: dict[str, Any] = {
     "phases": (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
 }  # fmt: skip
 PROFILES = {
-    "default": settings(**COMMON, max_examples=150, stateful_step_count=30, derandomize=True, database=None),
+    "default": settings(**COMMON, max_examples=100, stateful_step_count=30, derandomize=True, database=None),
     "thorough": settings(**COMMON, max_examples=5000, stateful_step_count=50),
 }
 HUNT = settings(PROFILES["default"], max_examples=3000, phases=(Phase.generate,))
@@ -49,14 +49,16 @@ COMMANDS = st.one_of(
     st.builds(Blow, account=ACCOUNTS),
     st.builds(Split, account=ACCOUNTS, other=ACCOUNTS, amount=AMOUNTS),
 )
+PRICES = st.lists(st.sampled_from([4, 7]), min_size=1, max_size=2)
+PURCHASES = st.tuples(st.one_of(st.none(), ACCOUNTS), ROUTES, st.sampled_from([None, LATE, LATE, DROPPED]))
 TURNS = st.one_of(st.integers(0, 12), st.sampled_from([0.05, 0.3, 1.1, LEASE, 2 * LEASE]))
 ARMS = st.sampled_from([
     (verb, fault) for verb, kinds in FAULTS.items() for fault in (*kinds, *CRASHES[verb], "stall before", "stall after")
 ])  # fmt: skip
 
 
-class Anything(RuleBasedStateMachine):
-    """Each rule does something and lets the loop turn a little, or time pass."""
+class Purchases(RuleBasedStateMachine):
+    """Prices change under those who buy, replicas die, calls are late: few rules, for rare interleavings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,6 +81,67 @@ class Anything(RuleBasedStateMachine):
             self.sim.turn(turns)
         else:
             self.sim.wait(turns)
+
+    @rule(purchase=PURCHASES, turns=st.integers(0, 8), prices=PRICES, pause=TURNS, then=TURNS)
+    def prices_change_under_a_buyer(
+        self, purchase: Any, turns: int, prices: list[int], pause: float, then: float
+    ) -> None:
+        account, route, fault = purchase
+        if fault:
+            self.sim.processes[route[0]].armed.append(Armed("transact", 0, fault))
+        if account:
+            self.sim.order(Buy(account=account, sku="s", limit=5), route)
+        else:
+            self.sim.buy_once(route)
+        self.sim.turn(turns)
+        for price in prices:
+            self.sim.deliver(self.sim.price(price), route[::-1])
+            self._then(pause)
+        self._then(then)
+
+    @rule(name=REPLICAS, then=TURNS)
+    def a_replica_dies(self, name: str, then: float) -> None:
+        self.sim.processes[name].die()
+        self._then(then)
+
+    @precondition(lambda self: not all(p.alive for p in self.sim.processes.values()))
+    @rule(then=TURNS)
+    def the_dead_are_restarted(self, then: float) -> None:
+        for name in list(self.sim.processes):
+            self.sim.restart(name)
+        self._then(then)
+
+    @precondition(lambda self: self.sim.world.store.parked)
+    @rule(index=st.integers(0, 9), then=TURNS)
+    def a_late_call_lands(self, index: int, then: float) -> None:
+        self.sim.land(index)
+        self._then(then)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, LEASE, 3 * LEASE]))
+    def time_passes(self, seconds: float) -> None:
+        self.sim.wait(seconds)
+
+    @invariant()
+    def marks_stay_behind_tails(self) -> None:
+        try:
+            self.sim.check_heads()
+        except AssertionError:
+            self.broken = True
+            raise
+
+    def teardown(self) -> None:
+        try:
+            if not self.broken:
+                self.sim.finish()
+        except AssertionError:
+            note(self.sim.story())
+            raise
+        finally:
+            self.sim.close()
+
+
+class Anything(Purchases):
+    """Each rule does something and lets the loop turn a little, or time pass."""
 
     @rule(orders=st.lists(st.tuples(COMMANDS, ROUTES, st.booleans()), min_size=1, max_size=5), then=TURNS)
     def clients_ask(self, orders: list[Any], then: float) -> None:
@@ -151,46 +214,13 @@ class Anything(RuleBasedStateMachine):
         self._then(then)
 
     @rule(name=REPLICAS, then=TURNS)
-    def a_replica_dies(self, name: str, then: float) -> None:
-        self.sim.processes[name].die()
-        self._then(then)
-
-    @rule(name=REPLICAS, then=TURNS)
     def a_replica_leaves(self, name: str, then: float) -> None:
         self.sim.leave(name)
-        self._then(then)
-
-    @precondition(lambda self: not all(p.alive for p in self.sim.processes.values()))
-    @rule(then=TURNS)
-    def the_dead_are_restarted(self, then: float) -> None:
-        for name in list(self.sim.processes):
-            self.sim.restart(name)
-        self._then(then)
-
-    @precondition(lambda self: self.sim.world.store.parked)
-    @rule(index=st.integers(0, 9), then=TURNS)
-    def a_late_call_lands(self, index: int, then: float) -> None:
-        self.sim.land(index)
         self._then(then)
 
     @rule(account=st.one_of(st.none(), ACCOUNTS), then=TURNS)
     def the_broker_refuses(self, account: str | None, then: float) -> None:
         self.sim.world.broker.refuse = lambda _topic, entry: entry.event["subject"] == f"account/{account}"
-        self._then(then)
-
-    @rule(purchase=st.tuples(ACCOUNTS, ROUTES, st.sampled_from([None, LATE, LATE, DROPPED])), turns=st.integers(0, 8),
-          prices=st.lists(st.sampled_from([4, 7]), min_size=1, max_size=2), pause=TURNS, then=TURNS)  # fmt: skip
-    def prices_change_under_a_buyer(
-        self, purchase: Any, turns: int, prices: list[int], pause: float, then: float
-    ) -> None:
-        account, route, fault = purchase
-        if fault:
-            self.sim.processes[route[0]].armed.append(Armed("transact", 0, fault))
-        self.sim.order(Buy(account=account, sku="s", limit=5), route)
-        self.sim.turn(turns)
-        for price in prices:
-            self.sim.deliver(self.sim.price(price), route[::-1])
-            self._then(pause)
         self._then(then)
 
     @precondition(lambda self: self.sim.letters())
@@ -206,29 +236,8 @@ class Anything(RuleBasedStateMachine):
         self.sim.rebuild(name)
         self._then(then)
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, LEASE, 3 * LEASE]))
-    def time_passes(self, seconds: float) -> None:
-        self.sim.wait(seconds)
-
-    @invariant()
-    def marks_stay_behind_tails(self) -> None:
-        try:
-            self.sim.check_heads()
-        except AssertionError:
-            self.broken = True
-            raise
-
-    def teardown(self) -> None:
-        try:
-            if not self.broken:
-                self.sim.finish()
-        except AssertionError:
-            note(self.sim.story())
-            raise
-        finally:
-            self.sim.close()
-
 
 @pytest.mark.timeout(3600)
-def test_nothing_is_lost_or_doubled_whatever_happens() -> None:
-    run_state_machine_as_test(Anything, settings=PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "default")])
+@pytest.mark.parametrize("machine", [Anything, Purchases])
+def test_nothing_is_lost_or_doubled_whatever_happens(machine: type[Purchases]) -> None:
+    run_state_machine_as_test(machine, settings=PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "default")])
