@@ -16,7 +16,7 @@ from rich.console import Console
 
 from load import prices
 from load.contenders import INVENTORY, NOOP, OURS, TEXTBOOK, TUNED
-from load.measure import CLIENTS, LINES, Result, generate, measure
+from load.measure import CLIENTS, LINES, Result, measure
 from load.report import NAMES, save, show
 from load.stage import Broken, Stage, staged
 from outrigger.errors import LauncherError
@@ -65,8 +65,7 @@ async def complete_rounds(root: Path, given: argparse.Namespace, console: Consol
 
 
 async def _warmed(stage: Stage, name: str, warm: float, *, seconds: float) -> Result:
-    await generate(stage.places[name], stage.home.root, seconds=warm)
-    await asyncio.sleep(0.5)  # what the warm-up left to publish
+    await measure(stage, name, seconds=warm)  # which ends when all that it began is stored and published
     return await measure(stage, name, seconds=seconds)
 
 

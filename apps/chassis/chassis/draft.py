@@ -18,7 +18,7 @@ from chassis.envelope import Event, timestamp
 from chassis.journal import Head
 from chassis.problems import Invalid, TooLarge
 from chassis.rules import Ref, Rules, S
-from chassis.sidecar import Delete, Operation, Put, Stored
+from chassis.sidecar import Operation, Put, Stored
 
 _LONG_NUMBER = re.compile(rb"\d{16}")
 _ABSENT: Final = object()
@@ -190,23 +190,20 @@ class Draft:
         """Tell whether there is anything to commit."""
         return bool(self.values or self.guards or self.marks)
 
-    def operations(self, head: Head, at: float) -> list[Operation]:
+    def operations(self, head: Head, record: dict[str, Any] | None) -> list[Operation]:
         """Compose the transaction: documents and marks sorted by key (a common lock order), record, head."""
-        writes = [self._write(key) for key in sorted(self.values.keys() | self.guards)]
-        if self.events:
-            record = {"commit": head.commit, "at": at, "events": self.events}
+        writes: list[Operation] = [self._write(key) for key in sorted(self.values.keys() | self.guards)]
+        if record:
             writes.append(Put(keys.record(self.base.lane, head.tail), record, insert=True))
         stored = self.base.stored[keys.head(self.base.lane)]
         writes.append(Put(keys.head(self.base.lane), head.value(), etag=stored.etag))
-        return [w for w in writes if w]
+        return writes
 
-    def _write(self, key: str) -> Operation | None:
+    def _write(self, key: str) -> Operation:
         stored = self.base.stored.get(key)
         etag = stored.etag if stored else None
         default = stored.value if stored else {"revision": 0, "state": None}
         value = self.values.get(key, default)
-        if value is None:
-            return Delete(key, etag) if stored else None
         return Put(key, value.value() if isinstance(value, Doc) else value, etag, stored is None, self.ttls.get(key))
 
 

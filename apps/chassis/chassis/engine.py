@@ -257,9 +257,9 @@ class Engine:
 
     async def _take_one(self, *, restart: bool) -> tuple[Lane, Head]:
         """Resume our own lane (only at a restart), or take a free one, or open one."""
-        names = {f.name: f.history for f in await self._followers() if f.name != Relay.name}
-        own = [lane for lane in await self.lanes.all() if restart and lane.head.owner == self.settings.instance]
-        free = [lane for lane in await self.lanes.all() if lane.head.owner is None and lane.number not in self.running]
+        names, lanes = await self._histories(), await self.lanes.all()
+        own = [lane for lane in lanes if restart and lane.head.owner == self.settings.instance]
+        free = [lane for lane in lanes if lane.head.owner is None and lane.number not in self.running]
         for lane in (*own, *free):
             if head := await self.lanes.take(lane, names):
                 return lane, head
@@ -273,6 +273,10 @@ class Engine:
             *(Reaction(r, self.sidecar, self._commands) for r in self.rules.reactors.values()),
             *(await self.views.followers()),
         ]
+
+    async def _histories(self) -> dict[str, bool]:
+        """Say of each follower with a mark of its own whether it wants a lane's history."""
+        return {f.name: f.history for f in await self._followers() if f.name != Relay.name}
 
     async def _refresh(self) -> None:
         for running in list(self.running.values()):
@@ -296,7 +300,7 @@ class Engine:
         now = asyncio.get_running_loop().time()
         commit, since = seen.get(lane.number, ("", now))
         if lane.head.owner is None:
-            return lane.behind([f.name for f in await self._followers() if f.name != Relay.name])
+            return lane.behind(await self._histories())
         if commit != lane.head.commit:
             seen[lane.number] = (lane.head.commit, now)
             return False
@@ -304,8 +308,7 @@ class Engine:
 
     async def _adopt(self, lane: Lane) -> None:
         try:
-            names = {f.name: f.history for f in await self._followers() if f.name != Relay.name}
-            head = await self.lanes.take(lane, names)
+            head = await self.lanes.take(lane, await self._histories())
         except SidecarError:
             return  # the next look finds it again
         if head is None:

@@ -18,16 +18,7 @@ from chassis.draft import Base, Draft, NotLoaded
 from chassis.journal import PAUSE, Fenced, Head, Lanes
 from chassis.problems import Failed, OutcomeUnknown, Unprocessed
 from chassis.rules import Rules
-from chassis.sidecar import (
-    Delete,
-    ETagMismatch,
-    Operation,
-    Put,
-    Refused,
-    SidecarError,
-    Stored,
-    Unanswered,
-)  # fmt: skip
+from chassis.sidecar import Delete, ETagMismatch, Operation, Put, Refused, SidecarError, Stored, Unanswered
 from chassis.work import Message, Work
 
 ROUNDS = 8  # of reading what a message turned out to look at
@@ -86,7 +77,6 @@ class Executor:
         self.marks = {"relay": head.published, **head.followers}
         self.careful_until = 0.0
         self.conflicts = 0
-        self.commits = 0
         self.accepting, self.stopping, self.closed = True, False, False
         self._queue: deque[Item] = deque()
         self._current: Sequence[Item] = ()
@@ -113,8 +103,7 @@ class Executor:
         if len(self._queue) >= self.queue_items or not self.accepting:
             raise Unprocessed("this service is busy; nothing was stored, try again shortly")
         item = Item(work, size)
-        self._queue.append(item)
-        self._waiting.set()
+        self.adopt([item])
         return item
 
     async def submit(self, work: Work, size: int = 0) -> Any:
@@ -122,10 +111,9 @@ class Executor:
         while len(self._queue) >= self.queue_items or self.closed:
             if self.closed:
                 raise Fenced
-            await self.next_commit()
+            await self._moved.wait()
         item = Item(work, size)
-        self._queue.append(item)
-        self._waiting.set()
+        self.adopt([item])
         return await item.answer
 
     async def submit_within(self, work: Work, size: int, seconds: float) -> Any:
@@ -139,10 +127,6 @@ class Executor:
         else:
             item.settle(OutcomeUnknown("the outcome is not known yet; ask again with the same Idempotency-Key"))
         return item.answer.result()
-
-    async def next_commit(self) -> None:
-        """Wait until something was committed."""
-        await self._moved.wait()
 
     async def records(self, after: int) -> list[tuple[int, dict[str, Any]]]:
         """Return some records behind number `after`, in order; waits until there is one. Raises `Fenced`."""
@@ -169,7 +153,7 @@ class Executor:
         return items
 
     def adopt(self, items: Iterable[Item]) -> None:
-        """Go on with what another executor of this process could not finish."""
+        """Queue items, new ones or those that another executor of this process could not finish."""
         self._queue.extend(items)
         self._waiting.set()
 
@@ -293,13 +277,11 @@ class Executor:
             tail=before.tail + bool(draft.events), published=max(before.published, marks.pop("relay")),
             followers=kept | marks, dead_letters=draft.dead_letters,
         )  # fmt: skip
-        at = self.clock()
-        record = {"commit": head.commit, "at": at, "events": draft.events} if draft.events else None
-        return Attempt(before, head, draft.operations(head, at), outcomes, record, draft.size)
+        record = {"commit": head.commit, "at": self.clock(), "events": draft.events} if draft.events else None
+        return Attempt(before, head, draft.operations(head, record), outcomes, record, draft.size)
 
     def _committed(self, items: Sequence[Item], attempt: Attempt) -> None:
         self.head = attempt.head
-        self.commits += 1
         for name in self.marks.keys() & attempt.head.followers:
             self.marks[name] = max(self.marks[name], attempt.head.followers[name])
         if attempt.record:

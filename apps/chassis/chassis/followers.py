@@ -9,16 +9,16 @@ import inspect
 import logging
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chassis import process
 from chassis.draft import Cause
-from chassis.envelope import Command, Envelope
+from chassis.envelope import Command, Envelope, Event
 from chassis.executor import Executor
 from chassis.problems import Problem
-from chassis.rules import Context, Outside, Reactor
+from chassis.rules import Context, Outside, Reactor, Rules
 from chassis.sidecar import Entry, Refused, Sidecar, SidecarError, call
 from chassis.work import Letter, Message
 
@@ -226,11 +226,11 @@ class Reaction:
 class Commands:
     """Turns what a reactor answers into a message for the executor."""
 
-    def __init__(self, rules: Any, clock: Any) -> None:
-        """`rules` are the service's."""
+    def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
+        """`rules` are the service's; `clock` gives seconds since the epoch."""
         self._rules, self._clock = rules, clock
 
-    def read_event(self, event: dict[str, Any]) -> Any:
+    def read_event(self, event: dict[str, Any]) -> Event:
         """Parse one of our own recorded events."""
         return self._rules.catalogue.read(Envelope.parse(event))
 

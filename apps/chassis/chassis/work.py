@@ -184,8 +184,7 @@ class Redrive(Work):
             raise Conflict(f"{self.letter} was already redriven")
         if draft.get(keys.inbox(self.message.id)) in (None, {"dead": self.letter}):
             self.message.handle(draft)
-        draft.get(keys.inbox(letter["id"]))  # differs from the message's own where it could not be read at first
-        draft.put(keys.inbox(letter["id"]), 1)
+        draft.put(keys.inbox(letter["id"]), 1)  # not the message's own mark where it could not be read at first
         draft.put(self.letter, {**letter, "open": False})
 
     def give_up(self, draft: Draft, reason: Exception) -> Any:

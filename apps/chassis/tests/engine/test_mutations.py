@@ -40,8 +40,10 @@ def _own_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_head_etag(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Draft.operations
 
-    def operations(self: Draft, head: Any, at: float) -> Any:
-        return [dataclasses.replace(o, etag=None) if o.key.startswith("head:") else o for o in original(self, head, at)]
+    def operations(self: Draft, head: Any, record: Any) -> Any:
+        return [
+            dataclasses.replace(o, etag=None) if o.key.startswith("head:") else o for o in original(self, head, record)
+        ]
 
     monkeypatch.setattr(Draft, "operations", operations)
 
@@ -49,10 +51,10 @@ def _no_head_etag(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_document_etags(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Draft.operations
 
-    def operations(self: Draft, head: Any, at: float) -> Any:
+    def operations(self: Draft, head: Any, record: Any) -> Any:
         return [
             dataclasses.replace(o, etag=None, insert=False) if isinstance(o, Put) and o.key.startswith("doc:") else o
-            for o in original(self, head, at)
+            for o in original(self, head, record)
         ]
 
     monkeypatch.setattr(Draft, "operations", operations)

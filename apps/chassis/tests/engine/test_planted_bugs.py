@@ -115,8 +115,8 @@ def what_a_failed_handler_changed_stays(patch: Patch) -> None:
 def _rewritten(patch: Patch, change: Callable[[Operation], Operation | None]) -> None:
     original = Draft.operations
 
-    def operations(self: Draft, head: Head, at: float) -> list[Operation]:
-        return [changed for each in original(self, head, at) if (changed := change(each))]
+    def operations(self: Draft, head: Head, record: dict[str, Any] | None) -> list[Operation]:
+        return [changed for each in original(self, head, record) if (changed := change(each))]
 
     patch.setattr(Draft, "operations", operations)
 
