@@ -92,6 +92,12 @@ class Daprd(Sidecar):
         path = f"/v1.0/invoke/{_segment(app)}/method/{quote(method)}"
         return await self._send(verb, path, body, self._invoke_time, headers=headers, query=query)
 
+    async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
+        """Call an output binding."""
+        body = wire.encode({"operation": operation, "data": data, "metadata": metadata})
+        status, answer = await self._post(f"/v1.0/bindings/{_segment(binding)}", body, self._invoke_time)
+        wire.applied(status, answer)
+
     async def outbound_ready(self) -> bool:
         """Ask for outbound readiness: daprd's inbound one waits for the app itself (dapr#7000)."""
         try:

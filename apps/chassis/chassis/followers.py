@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chassis import process
-from chassis.draft import Cause
+from chassis.draft import Cause, parse
 from chassis.envelope import Command, Envelope, Event
 from chassis.executor import Executor
 from chassis.problems import Problem
-from chassis.rules import Context, Outside, Reactor, Rules
+from chassis.rules import Context, Outside, Reactor, Ref, Rules, S
 from chassis.sidecar import Entry, Refused, Sidecar, SidecarError, call
 from chassis.work import Letter, Message
 
@@ -146,13 +146,22 @@ class Relay:
 class World(Outside):
     """The outside world as one reaction sees it."""
 
-    def __init__(self, sidecar: Sidecar, idempotency_key: str) -> None:
+    def __init__(self, sidecar: Sidecar, rules: Rules, idempotency_key: str) -> None:
         """Calls carry `idempotency_key`, the same at every repetition."""
-        self._sidecar, self.idempotency_key = sidecar, idempotency_key
+        self._sidecar, self._rules, self.idempotency_key = sidecar, rules, idempotency_key
 
     async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
         """Call another service; raises the `Problem` it refused with, or `SidecarError`."""
         return (await call(self._sidecar, app, method, body=body, headers={"idempotency-key": self.idempotency_key}))[1]
+
+    async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
+        """Call an output binding; raises `SidecarError`."""
+        await self._sidecar.bind(binding, operation, data, metadata)
+
+    async def read(self, ref: Ref[S]) -> S | None:
+        """Read one document's state; raises `SidecarError`."""
+        stored = (await self._sidecar.read([ref.key])).get(ref.key)
+        return parse(self._rules, ref, stored.value if stored else None).state  # type: ignore[return-value]
 
 
 class Reaction:
@@ -211,7 +220,7 @@ class Reaction:
         """Return why it failed, or None; an unknown outcome is a failure: it is asked again under the same key."""
         try:
             fact = self._service.read_event(event)
-            answer = self._reactor.react(fact, World(self._sidecar, key))
+            answer = self._reactor.react(fact, World(self._sidecar, self._service.rules, key))
             command = await answer if inspect.isawaitable(answer) else answer
             if command is not None:
                 await executor.submit(self._service.reaction(command, key, event))
@@ -228,15 +237,15 @@ class Commands:
 
     def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
         """`rules` are the service's; `clock` gives seconds since the epoch."""
-        self._rules, self._clock = rules, clock
+        self.rules, self._clock = rules, clock
 
     def read_event(self, event: dict[str, Any]) -> Event:
         """Parse one of our own recorded events."""
-        return self._rules.catalogue.read(Envelope.parse(event))
+        return self.rules.catalogue.read(Envelope.parse(event))
 
     def reaction(self, command: Command, key: str, event: dict[str, Any]) -> Message:
         """Wrap a command that follows from `event`."""
-        handler = self._rules.commands[type(command).__name__]
+        handler = self.rules.commands[type(command).__name__]
         correlation = str(event.get("correlationId") or "")
         now = self._clock()
         cause = Cause(uuid.uuid4().int, now, key, correlation, process.traceparent())

@@ -95,7 +95,15 @@ class Outside(Protocol):
     idempotency_key: str  # the same for every repetition of this reaction
 
     async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Call another service; returns its JSON answer, raises the `Problem` it refused with."""
+        """Call another service or an HTTPEndpoint; returns its JSON answer, raises the `Problem` it refused with."""
+        ...
+
+    async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
+        """Hand `data` to an output binding, such as mail."""
+        ...
+
+    async def read(self, ref: Ref[S]) -> S | None:
+        """Look at one of the service's own documents as it stands now: for a reaction that may be wanted no more."""
         ...
 
 

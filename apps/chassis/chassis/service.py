@@ -115,9 +115,11 @@ class Service:
 
     async def page(self, view: View[S], group: str, number: int) -> list[S]:
         """Read up to 100 rows of a view."""
-        if self.engine is None:
-            raise TypeError(f"service {self.name!r} has no views")
-        return await self.engine.views.page(view, group, number)
+        return await self._engine().views.page(view, group, number)
+
+    async def newest(self, view: View[S], group: str, *, before: int | None, count: int) -> tuple[list[S], int | None]:
+        """Read up to 100 rows of a view, newest first, and where to go on (None at the end)."""
+        return await self._engine().views.newest(view, group, before, count)
 
     async def call(
         self, app: str, method: str, *, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None,

@@ -124,6 +124,10 @@ class Sidecar(Protocol):
         """Call another app's method by service invocation; any HTTP status is an `Answer`."""
         ...
 
+    async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
+        """Call an output binding. Raises `SidecarError`; only `Unanswered` may have happened."""
+        ...
+
     async def outbound_ready(self) -> bool:
         """Tell whether daprd's components are up (`/v1.0/healthz/outbound`); never raises."""
         ...

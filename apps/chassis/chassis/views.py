@@ -168,9 +168,24 @@ class Views:
 
     async def page(self, view: View[S], group: str, number: int) -> list[S]:
         """Return up to 100 rows, in order of first appearance; empty beyond the last."""
-        stored = (await self._sidecar.read([pointer(view.name)])).get(pointer(view.name))
-        slot = Slot(view.name, generations(stored.value if stored else None)[0])
-        subjects = await self._value(slot.page(group, number)) or []
+        slot = await self._active(view)
+        return await self._rows(view, slot, await self._value(slot.page(group, number)) or [])
+
+    async def newest(self, view: View[S], group: str, before: int | None, count: int) -> tuple[list[S], int | None]:
+        """Return up to `count` (at most 100) rows, newest first, and the `before` that continues, None at the end."""
+        slot = await self._active(view)
+        total = await self._value(slot.group(group)) or 0
+        end = total if before is None else max(0, min(before, total))
+        start = max(0, end - count)
+        pages = range(start // PAGE_ROWS, -(-end // PAGE_ROWS))
+        subjects = [s for n in pages for s in await self._value(slot.page(group, n)) or []]
+        offset = pages.start * PAGE_ROWS
+        return await self._rows(view, slot, subjects[start - offset : end - offset][::-1]), start or None
+
+    async def _active(self, view: View[Any]) -> Slot:
+        return Slot(view.name, generations(await self._value(pointer(view.name)))[0])
+
+    async def _rows(self, view: View[S], slot: Slot, subjects: Sequence[str]) -> list[S]:
         rows = await self._sidecar.read([slot.row(s) for s in subjects])
         states = [rows[slot.row(s)].value["state"] for s in subjects if slot.row(s) in rows]
         return [view.row.model_validate(s) for s in states]

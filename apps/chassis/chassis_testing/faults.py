@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from chassis.sidecar import ETagMismatch, Refused, SidecarError, Unanswered, Unreachable
 
-Verb = Literal["read", "transact", "publish", "invoke", "ready"]
+Verb = Literal["read", "transact", "publish", "invoke", "bind", "ready"]
 
 
 class Crashed(BaseException):

@@ -33,6 +33,7 @@ __all__ = ["MemoryBroker", "MemorySidecar", "MemoryStore"]
 
 T = TypeVar("T")
 App = Callable[[str, bytes | None, Mapping[str, str], Mapping[str, str], str], Awaitable[Answer]]
+Binding = Callable[[str, str, Mapping[str, str]], None]  # operation, data, metadata
 
 
 class _Row(NamedTuple):
@@ -105,10 +106,12 @@ class MemorySidecar(Sidecar):
         faults: Faults | None = None,
         clock: Callable[[], float] = time.monotonic,
         apps: Mapping[str, App] | None = None,
+        bindings: Mapping[str, Binding] | None = None,
     ) -> None:
         """`clock` gives seconds; it decides what has expired."""
         self.store, self.broker, self.faults, self.clock = store, broker, faults, clock
         self.apps: Mapping[str, App] = {} if apps is None else apps
+        self.bindings: Mapping[str, Binding] = bindings or {}
         self.crashed = self.closed = False
 
     async def read(self, keys: Sequence[str]) -> dict[str, Stored]:
@@ -149,6 +152,15 @@ class MemorySidecar(Sidecar):
             answer = await self.apps[app](method, body, query or {}, headers or {}, verb)
         await self._leave(fault)
         return answer
+
+    async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
+        """Call one of `bindings`; an unknown one is a 500, as from daprd."""
+        fault = await self._enter("bind", (binding, operation))
+        if binding not in self.bindings:
+            raise Unanswered(f"couldn't find output binding {binding}")
+        if fault.happens:
+            self.bindings[binding](operation, data, metadata)
+        await self._leave(fault)
 
     async def outbound_ready(self) -> bool:
         """Tell whether this call finds no fault."""

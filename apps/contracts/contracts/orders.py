@@ -37,6 +37,12 @@ class OrderCreated(OrderEvent):
     total: Money
 
 
+class PaymentRequested(OrderEvent):
+    """The goods are set aside: now the money is asked for."""
+
+    amount: Money
+
+
 class OrderConfirmed(OrderEvent):
     """The order is final; its goods are sold."""
 
@@ -97,6 +103,35 @@ class OrderAccepted(Wire):
 
     order_id: OrderId
     status: str
+
+
+class CancelRequest(Command):
+    """The customer's wish to cancel an order that is still open."""
+
+    order_id: OrderId
+
+
+class OrderBrief(Wire):
+    """An order as one line of a list."""
+
+    order_id: OrderId
+    user_id: UserId
+    status: str
+    total: Money
+    placed_at: datetime | None = None
+
+
+class OrdersAnswer(Wire):
+    """A user's orders, newest first; `next`, given back as `before`, continues with the older ones."""
+
+    orders: tuple[OrderBrief, ...]
+    next: int | None = None
+
+
+class BriefsRequest(Command):
+    """Ask how some orders stand."""
+
+    order_ids: tuple[OrderId, ...] = Field(min_length=1, max_length=100)
 
 
 class OrderStatusRequest(Command):

@@ -1,8 +1,5 @@
 """What inventory does for an order, in whatever order the news arrives."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
@@ -16,6 +13,7 @@ from inventory.domain import StockFreed, StockHeld, StockOpened, StockSold, stoc
 from inventory.reservations import ReservationOverdue, Status, reservation
 from inventory.saga import CheckReservation, SettleReservation, ask_orders, due, rules
 from support.given import World, given
+from support.outside import Elsewhere
 
 TEA = StockOpened(sku="TEA", quantity=5)
 CUP = StockOpened(sku="CUP", quantity=1)
@@ -107,19 +105,6 @@ def test_a_reservation_that_waited_too_long_is_overdue() -> None:
     given(rules, TEA, CUP, RESERVED, *HELD).when(check).then(OVERDUE)
 
 
-class Orders:
-    """What orders would answer."""
-
-    idempotency_key = "reactor/ask-orders/e-1"
-
-    def __init__(self, status: str) -> None:
-        self.status = status
-
-    async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
-        assert (app, method, body) == ("orders", "order-status", {"orderId": "o-1"})
-        return {"status": self.status}
-
-
 @pytest.mark.parametrize(
     ("status", "facts"),
     [
@@ -131,7 +116,9 @@ class Orders:
     ],
 )
 async def test_orders_says_what_becomes_of_an_overdue_reservation(status: str, facts: tuple[Event, ...]) -> None:
-    settle = await ask_orders(OVERDUE, Orders(status))
+    outside = Elsewhere({("orders", "order-status"): {"status": status}})
+    settle = await ask_orders(OVERDUE, outside)
+    assert outside.asked == [("orders", "order-status", {"orderId": "o-1"})]
     given(rules, TEA, CUP, RESERVED, *HELD, OVERDUE).when(settle).then(*facts)
 
 

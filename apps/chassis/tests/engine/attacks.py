@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bank import (
+from accounts import (
     Account,
     Buy,
     Close,

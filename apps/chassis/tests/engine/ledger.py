@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bank import (
+from accounts import (
     Account,
     Blow,
     Buy,

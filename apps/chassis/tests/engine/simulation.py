@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from bank import Buy
+from accounts import Buy
 from ledger import REACTORS
 from replica import Process, owned
 from verdict import Cut, Verdict

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from bank import Blow, Deposit, Move, Withdraw
+from accounts import Blow, Deposit, Move, Withdraw
 from world import World, envelope, order, until
 
 from chassis.problems import Conflict, Failed, KeyReused

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from bank import Deposit, Withdraw
+from accounts import Deposit, Withdraw
 from replica import LEASE, Armed
 from simulation import Simulation
 

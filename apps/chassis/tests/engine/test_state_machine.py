@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from bank import Blow, Buy, Close, Deposit, Move, Withdraw
+from accounts import Blow, Buy, Close, Deposit, Move, Withdraw
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (

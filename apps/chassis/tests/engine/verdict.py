@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bank import Close
+from accounts import Close
 from ledger import EFFECTS, EVENT_EFFECTS, LOOKS_OUTSIDE, NEVER, REACTORS
 
 from chassis import keys

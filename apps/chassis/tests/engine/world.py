@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import bank
-from bank import Account, make_rules
+import accounts
+from accounts import Account, make_rules
 
 from chassis import keys
 from chassis.engine import Engine
@@ -88,7 +88,7 @@ class World:
 
 
 def read_fact(fact: dict[str, Any]) -> Any:
-    return getattr(bank, fact["eventType"]).model_validate(fact["payload"])
+    return getattr(accounts, fact["eventType"]).model_validate(fact["payload"])
 
 
 @asynccontextmanager

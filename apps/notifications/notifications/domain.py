@@ -1,0 +1,5 @@
+"""Mail about the steps of an order."""
+
+from chassis.rules import Rules
+
+rules = Rules()
