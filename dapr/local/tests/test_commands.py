@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from outrigger.commands import Command, Ports, app_command, sidecar_command
+from outrigger.commands import COLLECTOR, Command, Ports, app_command, sidecar_command
 from outrigger.home import Home
 from outrigger.template import read_template
 
@@ -83,3 +83,9 @@ def test_the_user_s_own_dapr_settings_stay_out(home: Home, monkeypatch: pytest.M
     monkeypatch.setenv("APP_PROTOCOL", "grpc")
     assert "DAPR_API_TOKEN" not in {**app(home).env, **sidecar(home).env}
     assert app(home).env["APP_PROTOCOL"] == "http"
+
+
+def test_a_sidecar_s_collector_is_calm_unless_told_otherwise(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sidecar(home).env["GOGC"] == COLLECTOR["GOGC"]
+    monkeypatch.setenv("GOGC", "50")
+    assert sidecar(home).env["GOGC"] == "50"
