@@ -9,12 +9,13 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,6 +39,8 @@ KEY_LENGTH = 200
 EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
 BULK = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 10}
+NO_JSON = "the body is no JSON; check it and its content-type"
+B = TypeVar("B", bound=BaseModel)
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,17 @@ class Service:
     def routes(self, router: APIRouter) -> None:
         """Add a service's own routes."""
         self.app.include_router(router)
+
+    def accept(self, path: str, model: type[B], act: Callable[[B, Request], Awaitable[Reply]]) -> None:
+        """Add a method that takes a JSON body, for other services and for daprd.
+
+        A plain route: FastAPI's own way in costs twice as much, and a busy service does little else.
+        """
+
+        async def answer(request: Request) -> Response:
+            return (await act(await _parsed(model, request), request)).response()
+
+        self.app.add_route(path, answer, methods=["POST"], include_in_schema=False)
 
     def start_with(self, starter: Callable[["Service"], Awaitable[None]]) -> None:
         """Run `starter` once when commands can be taken."""
@@ -356,7 +370,23 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return await _problem(request, Invalid("the body is no JSON; check it and its content-type", field="(body)"))
-    field = ".".join(str(p) for p in first["loc"] if p not in {"body", "query", "path"}) or "(body)"
-    return await _problem(request, Invalid(f"{field}: {first['msg']}", field=field))
+    return await _problem(request, _wrong(first["type"], first["loc"][1:], first["msg"]))  # less "body" or "query"
+
+
+async def _parsed(model: type[B], request: Request) -> B:
+    body = await request.body()
+    kind = request.headers.get("content-type", "").lower()
+    if not kind.startswith("application/json"):  # which a foreign page cannot send unasked
+        raise Invalid(NO_JSON, field="(body)")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise _wrong(first["type"], first["loc"], first["msg"]) from None
+
+
+def _wrong(kind: str, where: Sequence[str | int], why: str) -> Invalid:
+    if kind == "json_invalid":
+        return Invalid(NO_JSON, field="(body)")
+    field = ".".join(map(str, where)) or "(body)"
+    return Invalid(f"{field}: {why}", field=field)

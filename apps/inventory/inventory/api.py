@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from chassis.envelope import Command
 from chassis.service import Reply, Service
 from contracts.inventory import Price, PricesAnswer, PricesRequest, ProductAnswer, ProductsAnswer
 from inventory.domain import ChangePrice, Restock, product, stock
@@ -21,9 +20,9 @@ class Api:
         self._service = service
         self.router = APIRouter()
         self.router.add_api_route("/products", self.products, methods=["GET"])
-        self.router.add_api_route("/prices", self.prices, methods=["POST"])
-        self.router.add_api_route("/change-price", self.change_price, methods=["POST"])
-        self.router.add_api_route("/restock", self.restock, methods=["POST"])
+        service.accept("/prices", PricesRequest, self.prices)
+        service.accept("/change-price", ChangePrice, self.submit)
+        service.accept("/restock", Restock, self.submit)
 
     async def products(self, page: Annotated[int, Query(ge=0)] = 0) -> Response:
         """List products: name and price as the list knows them, and what is available this moment."""
@@ -38,20 +37,13 @@ class Api:
         listed = ProductsAnswer(products=tuple(products), page=page, next=following)
         return Reply(200, listed.model_dump(mode="json", by_alias=True)).response()
 
-    async def prices(self, question: PricesRequest) -> Response:
+    async def prices(self, question: PricesRequest, _request: Request) -> Reply:
         """Say what some products cost now; unknown ones are left out."""
         states = await self._service.read_many([product(sku) for sku in question.skus])
         known = PricesAnswer(prices=tuple(Price(sku=s.sku, price=s.price) for s in states.values()))
-        return Reply(200, known.model_dump(mode="json", by_alias=True)).response()
+        return Reply(200, known.model_dump(mode="json", by_alias=True))
 
-    async def change_price(self, command: ChangePrice, request: Request) -> Response:
-        """Ask another price from now on."""
-        return await self._submit(command, request)
-
-    async def restock(self, command: Restock, request: Request) -> Response:
-        """Take pieces in."""
-        return await self._submit(command, request)
-
-    async def _submit(self, command: Command, request: Request) -> Response:
+    async def submit(self, command: ChangePrice | Restock, request: Request) -> Reply:
+        """Ask another price from now on, or take pieces in."""
         key = self._service.key(request, caller="", body=await request.body())
-        return (await self._service.submit(command, Reply(202, {}), key=key)).response()
+        return await self._service.submit(command, Reply(202, {}), key=key)

@@ -23,21 +23,21 @@ class Api:
         """`service` stores and calls."""
         self._service = service
         self.router = APIRouter()
-        self.router.add_api_route("/place-order", self.place, methods=["POST"])
         self.router.add_api_route("/order", self.show, methods=["GET"])
-        self.router.add_api_route("/order-status", self.status, methods=["POST"])
+        service.accept("/place-order", OrderRequest, self.place)
+        service.accept("/order-status", OrderStatusRequest, self.status)
 
-    async def place(self, wish: OrderRequest, request: Request) -> Response:
+    async def place(self, wish: OrderRequest, request: Request) -> Reply:
         """Accept an order (202), or raise `Invalid`; the same Idempotency-Key gets the same answer again."""
         key = self._service.key(request, caller=wish.user_id, body=await request.body())
         command = PlaceOrder(order_id=str(uuid4()), user_id=wish.user_id, items=wish.items)
         accepted = OrderAccepted(order_id=command.order_id, status=Status.PENDING)
         reply = Reply(202, accepted.model_dump(mode="json", by_alias=True))
         try:
-            return (await self._service.submit(command, reply, key=key)).response()
+            return await self._service.submit(command, reply, key=key)
         except Invalid as refused:
             asked = command.model_copy(update={"quotes": await self._quotes(refused)})
-        return (await self._service.submit(asked, reply, key=key)).response()
+        return await self._service.submit(asked, reply, key=key)
 
     async def _quotes(self, refused: Invalid) -> tuple[Price, ...]:
         """Ask the owner of products before an unknown one is refused: its news may not have arrived here."""
@@ -53,11 +53,11 @@ class Api:
             raise NotFound(f"there is no order {order_id}")
         return Reply(200, answer(state).model_dump(mode="json", by_alias=True)).response()
 
-    async def status(self, question: OrderStatusRequest) -> Response:
+    async def status(self, question: OrderStatusRequest, _request: Request) -> Reply:
         """Say how an order stands; `unknown` is an answer too."""
         state = await self._service.read(order(question.order_id))
         stands = OrderStatus(order_id=question.order_id, status=state.status if state else "unknown")
-        return Reply(200, stands.model_dump(mode="json", by_alias=True)).response()
+        return Reply(200, stands.model_dump(mode="json", by_alias=True))
 
 
 def answer(state: OrderState) -> OrderAnswer:

@@ -67,11 +67,15 @@ def make_service(store: MemoryStore, **settings: Any) -> Service:
     )
     router = APIRouter()
 
-    @router.post("/add")
-    async def add(command: Add, request: Request) -> Response:
+    async def add(command: Add, request: Request) -> Reply:
         key = service.key(request, caller="me", body=await request.body())
-        return (await service.submit(command, Reply(202, {"pile": command.pile}), key=key)).response()
+        return await service.submit(command, Reply(202, {"pile": command.pile}), key=key)
 
+    @router.post("/add-by-fastapi")
+    async def add_by_fastapi(command: Add, request: Request) -> Response:
+        return (await add(command, request)).response()
+
+    service.accept("/add", Add, add)
     service.routes(router)
     return service
 
@@ -141,6 +145,24 @@ async def test_bad_requests_name_the_field(service: Service, path: str, body: An
     heard = await ask(service.app, "POST", path, body=body)
     assert (heard.status, heard.json.get("field")) == (status, field)
     assert heard.headers["content-type"] == "application/problem+json"
+
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "alike"),
+    [
+        (b"{}", JSON, True), ({"pile": "p", "size": "x"}, JSON, True), ({"pile": 1}, f"{JSON}; charset=utf-8", True),
+        ({"pile": "p", "size": 1, "more": 1}, "Application/JSON", True), (b"{", JSON, True),
+        (b"", JSON, False), (b"[]", JSON, False), ({"pile": "p", "size": 1}, "text/plain", False),
+    ],
+)  # fmt: skip
+async def test_a_plain_route_refuses_as_fastapi_does(service: Service, body: Any, kind: str, alike: bool) -> None:
+    headers = {"content-type": kind}
+    plain, full = [await ask(service.app, "POST", p, body=body, headers=headers) for p in ("/add", "/add-by-fastapi")]
+    assert (plain.status, plain.headers["content-type"]) == (full.status, full.headers["content-type"])
+    assert plain.json == full.json | ({} if alike else {"detail": plain.json["detail"]})
 
 
 @pytest.mark.parametrize("announced", ["1100000", "1"])
