@@ -101,7 +101,7 @@ async def staged(root: Path, contenders: Sequence[Contender], work: Path | None 
     places = [_place(home, template, contender, own) for contender, own in zip(contenders, each, strict=True)]
     stage = Stage(home, broker_port, Child(part.command, _ignore), {p.contender.name: p for p in places})
     try:
-        await _start(stage)
+        await _start(stage, part)
         yield stage
     finally:
         await _stop(stage)
@@ -121,9 +121,9 @@ def _place(home: Home, template: Template, contender: Contender, ports: Ports) -
     return Place(contender, ports, *(Child(command, _ignore) for command in commands))
 
 
-async def _start(stage: Stage) -> None:
+async def _start(stage: Stage, part: Part) -> None:
     await stage.broker.start()
-    await until_answering(stage.broker_port)
+    await until_answering(part)
     for place in stage.places.values():
         await place.sidecar.start()
         await place.app.start()

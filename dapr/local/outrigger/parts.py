@@ -1,12 +1,14 @@
-"""The parts that are neither ours nor Dapr's: today the broker. Each is a plain process on the loopback address.
+"""The parts beside services and sidecars, such as the broker. Each is a plain process on the loopback address.
 
-Which broker is wanted is not configured here: it follows from the component types in the template's resource folders.
+Which of them a run needs is not configured here: it follows from the resources that the template names.
 """
 
 import asyncio
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -16,21 +18,26 @@ from outrigger.home import Home
 from outrigger.ports import LOOPBACK
 from outrigger.resources import Addresses
 
-_PATIENCE = 30.0  # s; it reads its whole append-only file first
+_PATIENCE = 30.0  # s; a broker reads its whole append-only file first
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A process beside the services, and what the components must know of it."""
+    """A process beside the services, and what the resources must know of it.
+
+    `answers` asks once whether it serves; it never raises. Sidecars start when all parts that are `awaited` do.
+    """
 
     command: Command
-    port: int
-    addresses: Addresses
+    answers: Callable[[], Awaitable[bool]]
+    addresses: Addresses = field(default_factory=dict)
+    url: str = ""  # where people and tools may ask it over HTTP
+    awaited: bool = True
 
 
-def parts_for(types: set[str], home: Home, port: int) -> list[Part]:
-    """Return the parts that components of these types need."""
-    return [valkey(home, port)] if "pubsub.redis" in types else []
+def parts_for(kinds: set[str], home: Home, port: Callable[[], int]) -> list[Part]:
+    """Return the parts that resources of these kinds need; `port` gives a free port at each call."""
+    return [valkey(home, port())] if "pubsub.redis" in kinds else []
 
 
 def valkey(home: Home, port: int) -> Part:
@@ -42,7 +49,7 @@ def valkey(home: Home, port: int) -> Part:
         *("--save", ""),  # no snapshots beside the append-only file
     )
     command = Command("valkey", valkey_server(), argv, folder, dict(os.environ), home.logs / "valkey.log")
-    return Part(command, port, {("pubsub.redis", "redisHost"): f"{LOOPBACK}:{port}"})
+    return Part(command, partial(_pong, port), {("pubsub.redis", "redisHost"): f"{LOOPBACK}:{port}"})
 
 
 def valkey_server() -> Path:
@@ -53,17 +60,18 @@ def valkey_server() -> Path:
         raise LauncherError(f"There is no valkey-server for this machine ({error}): run `make setup`.") from error
 
 
-async def until_answering(port: int) -> None:
-    """Wait until a Redis-like server answers PING; raises `LauncherError` when it takes too long."""
+async def until_answering(part: Part) -> None:
+    """Wait until a part serves; raises `LauncherError` when it takes too long."""
     deadline = time.monotonic() + _PATIENCE
-    while not await _pong(port):
+    while not await part.answers():
         if time.monotonic() > deadline:
-            raise LauncherError("The broker does not answer; see `outrigger logs valkey`.")
+            name = part.command.name
+            raise LauncherError(f"{name} does not answer; see `outrigger logs {name}`.")
         await asyncio.sleep(0.05)
 
 
 async def _pong(port: int) -> bool:
-    """Ask once. While it loads its data it answers, but not PONG."""
+    """Send PING to a Redis-like server. While it loads its data it answers, but not PONG."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)

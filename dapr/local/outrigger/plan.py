@@ -8,10 +8,11 @@ from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.parts import Part, parts_for
 from outrigger.ports import LOOPBACK, free_ports, require_free
-from outrigger.resources import component_types, render
+from outrigger.resources import render, resource_kinds
 from outrigger.template import EDGE, App, Template, read_template, resolve
 
 _PER_SERVICE = 4
+_FOR_PARTS = 8  # more than there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,9 @@ def make_plan(home: Home, daprd: Path, gateway_port: int | None = None) -> Plan:
     template = read_template(home.template)
     edge_port = gateway_port or _edge(template, home).app_port
     require_free(edge_port)
-    ports = free_ports(_PER_SERVICE * len(template.apps) + 1, avoid=frozenset({edge_port}))
+    ports = free_ports(_PER_SERVICE * len(template.apps) + _FOR_PARTS, avoid=frozenset({edge_port}))
     folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
-    parts = parts_for(component_types(folders), home, ports.pop())
+    parts = parts_for(resource_kinds(folders), home, ports.pop)
     services = [_service(home, template, app, daprd, _ports(app, ports, edge_port)) for app in template.apps]
     return Plan(home, template, services, parts, folders)
 

@@ -13,7 +13,7 @@ import yaml
 from outrigger.errors import LauncherError
 
 Addresses = Mapping[tuple[str, str], str]
-"""Which value a run gives: (component type, metadata name) -> value."""
+"""Which value a run gives: (kind of resource, name of the value) -> value. See `resource_kinds`."""
 
 
 def render(folders: Sequence[Path], target: Path, addresses: Addresses) -> list[Path]:
@@ -29,19 +29,18 @@ def render(folders: Sequence[Path], target: Path, addresses: Addresses) -> list[
 
 
 def render_text(text: str, addresses: Addresses) -> str:
-    """Put the addresses into the components of one file."""
+    """Put the addresses into the resources of one file."""
     documents = [document for document in yaml.safe_load_all(text) if document]
     for document in documents:
         _readdress(document, addresses)
     return yaml.safe_dump_all(documents, sort_keys=False, width=120)
 
 
-def component_types(folders: Iterable[Path]) -> set[str]:
-    """Return the types of all components, such as `pubsub.redis`."""
-    documents = (
-        document for source in _sources(folders).values() for document in yaml.safe_load_all(source.read_text())
-    )
-    return {document["spec"]["type"] for document in documents if document and document.get("kind") == "Component"}
+def resource_kinds(folders: Iterable[Path]) -> set[str]:
+    """Return what there is: components by type, as `pubsub.redis`; endpoints by name, as `HTTPEndpoint/bank`."""
+    texts = (source.read_text() for source in _sources(folders).values())
+    documents = (document for text in texts for document in yaml.safe_load_all(text) if document)
+    return {kind for document in documents if (kind := _kind(document))}
 
 
 def _sources(folders: Iterable[Path]) -> dict[str, Path]:
@@ -56,13 +55,25 @@ def _sources(folders: Iterable[Path]) -> dict[str, Path]:
     return sources
 
 
+def _kind(document: dict[str, Any]) -> str | None:
+    match document:
+        case {"kind": "Component", "spec": {"type": str(kind)}}:
+            return kind
+        case {"kind": "HTTPEndpoint", "metadata": {"name": str(name)}}:
+            return f"HTTPEndpoint/{name}"
+    return None
+
+
 def _readdress(document: dict[str, Any], addresses: Addresses) -> None:
-    if document.get("kind") != "Component":
+    kind = _kind(document)
+    if kind is None:
         return
-    kind = document["spec"]["type"]
-    for item in document["spec"].get("metadata", []):
+    spec = document["spec"]
+    for item in spec.get("metadata", []):
         if (kind, item["name"]) in addresses:
             item["value"] = addresses[kind, item["name"]]
+    if (kind, "baseUrl") in addresses:
+        spec["baseUrl"] = addresses[kind, "baseUrl"]
 
 
 def _write(path: Path, text: str) -> Path:

@@ -80,6 +80,7 @@ class RunState(BaseModel):
     launcher: ProcessState
     gateway: str  # a URL
     parts: dict[str, ProcessState] = Field(default_factory=dict)
+    urls: dict[str, str] = Field(default_factory=dict)  # of the parts that speak HTTP
     services: dict[str, ServiceState] = Field(default_factory=dict)
 
     def processes(self) -> list[ProcessState]:

@@ -60,7 +60,8 @@ class Supervisor:
         self.plan.write_resources()
         for part, child in zip(self.plan.parts, self._parts, strict=True):
             await _start(child)
-            await until_answering(part.port)  # a sidecar that finds no broker gives up
+            if part.awaited:
+                await until_answering(part)  # a sidecar that finds no broker gives up
         for service in self.plan.services:
             await _start(self._sidecars[service.app_id])
             await _start(self._apps[service.app_id])
@@ -148,6 +149,7 @@ class Supervisor:
             launcher=self._launcher,
             gateway=self.plan.gateway_url,
             parts={child.command.name: child.state() for child in self._parts},
+            urls={part.command.name: part.url for part in self.plan.parts if part.url},
             services={service.app_id: self._service_state(service) for service in self.plan.services},
         )
 

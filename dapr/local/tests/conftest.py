@@ -18,8 +18,8 @@ def home(tmp_path: Path) -> Home:
     root = tmp_path / "a folder"
     for part in ("components", "dapr/dapr.yaml", "dapr/config.yaml", "dapr/runtime"):
         _copy(REPOSITORY / part, root / part)
-    for app in ("gateway", "orders", "inventory"):
-        (root / "apps" / app).mkdir(parents=True)
+    for app in (REPOSITORY / "apps").iterdir():
+        (root / "apps" / app.name).mkdir(parents=True)
     return Home(root)
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from outrigger.errors import LauncherError
 from outrigger.home import Home
-from outrigger.resources import component_types, render
+from outrigger.resources import render, resource_kinds
 from outrigger.template import read_template, resolve
 
 ADDRESSES = {("pubsub.redis", "redisHost"): "127.0.0.1:7777"}
@@ -55,8 +55,8 @@ def test_two_files_of_one_name_are_refused(home: Home) -> None:
 
 def test_a_folder_that_is_not_there_is_refused(home: Home) -> None:
     with pytest.raises(LauncherError, match="which is no folder"):
-        component_types([home.root / "components/broker/none"])
+        resource_kinds([home.root / "components/broker/none"])
 
 
-def test_the_types_tell_which_parts_are_needed(home: Home) -> None:
-    assert component_types(folders(home)) == {"pubsub.redis", "state.sqlite"}
+def test_the_kinds_tell_which_parts_are_needed(home: Home) -> None:
+    assert resource_kinds(folders(home)) == {"pubsub.redis", "state.sqlite"}

@@ -32,7 +32,7 @@ def template(tmp_path: Path, *, common: str = "", app: str = "") -> Template:
 
 def test_the_project_s_own_template_holds(home: Home) -> None:
     apps = read_template(home.template).apps
-    assert [app.app_id for app in apps] == ["gateway", "orders", "inventory"]
+    assert [app.app_id for app in apps] == ["gateway", "orders", "inventory", "users", "payments", "notifications"]
     assert all(resolve(home.template.parent, app.app_dir_path).is_dir() for app in apps)
 
 
