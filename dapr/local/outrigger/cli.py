@@ -13,6 +13,7 @@ from outrigger import doctor as examination
 from outrigger import logs as logfiles
 from outrigger import status as states
 from outrigger import up as running
+from outrigger import zipkin
 from outrigger.audit import audit as examine_ledgers
 from outrigger.errors import LauncherError
 from outrigger.home import find_home
@@ -136,8 +137,12 @@ def audit(
 
 @app.command()
 def runtime() -> None:
-    """Find or build daprd and print where it is."""
+    """Find or build daprd and print where it is; fetch Zipkin too, without which all works but traces."""
     print(daprd(find_home()))
+    try:
+        zipkin.fetch()
+    except LauncherError as error:
+        print(f"outrigger: {error}", file=sys.stderr)
 
 
 def current_run() -> RunState:

@@ -14,6 +14,7 @@ from outrigger.home import Home
 from outrigger.ports import LOOPBACK
 from outrigger.template import App, Template, resolve
 
+TRACES = "OTEL_EXPORTER_ZIPKIN_ENDPOINT"  # as OpenTelemetry names it
 DRAIN = 25  # s that a stopping sidecar keeps serving its app; above the app's own limit for draining
 # Go collects when the heap has doubled, and a sidecar's is so small that it does all the time. At tripled it needs 7 %
 # less CPU an order and holds 130 MB, not 117; with 400 another 2 % less and 158 MB. The limit bounds what is large.
@@ -42,8 +43,11 @@ class Ports:
     internal: int
 
 
-def app_command(home: Home, template: Template, app: App, ports: Ports) -> Command:
-    """Return how to run the app; it reads its ports from the environment, as under `dapr run`."""
+def app_command(home: Home, template: Template, app: App, ports: Ports, traces: str = "") -> Command:
+    """Return how to run the app; it reads its ports from the environment, as under `dapr run`.
+
+    `traces` is where it reports spans; empty for nowhere.
+    """
     folder = resolve(home.template.parent, app.app_dir_path)
     given = {
         "APP_ID": app.app_id,
@@ -56,7 +60,7 @@ def app_command(home: Home, template: Template, app: App, ports: Ports) -> Comma
     }
     program = app.command[0]
     executable = resolve(folder, program) if os.sep in program else Path(program)
-    env = {**_inherited(), **given, **template.env(app)}
+    env = {**_inherited(), **given, **template.env(app), TRACES: traces}
     return Command(
         f"{app.app_id}.app", executable, tuple(app.command), folder, env, home.logs / f"{app.app_id}.app.log"
     )
@@ -84,7 +88,7 @@ def _pairs(home: Home, template: Template, app: App, ports: Ports, folder: Path)
         "app-port": ports.app,
         "app-protocol": template.setting(app, "app_protocol") or "http",
         "resources-path": os.path.relpath(home.resources, folder),
-        "config": config and os.path.relpath(resolve(home.template.parent, config), folder),
+        "config": config and os.path.relpath(home.configs / Path(config).name, folder),
         "log-level": template.setting(app, "log_level"),
         "app-max-concurrency": template.setting(app, "app_max_concurrency"),
         # Told to stop, it ends its subscriptions and keeps its APIs for the app that drains; told again, it ends.

@@ -11,12 +11,14 @@ from outrigger.filelock import FileLock
 from outrigger.golang import find_go
 from outrigger.home import Home
 from outrigger.instance import lock_path, refusal
+from outrigger.java import find_java
 from outrigger.parts import valkey_server
 from outrigger.ports import require_free
 from outrigger.runtime import find_installed
 from outrigger.runtime_build import built
 from outrigger.state import read_run
 from outrigger.template import EDGE, read_template, resolve
+from outrigger.zipkin import FETCH, jar
 
 _DISK = 4 * 2**30  # a build of daprd fetches and compiles about 3 GiB
 
@@ -37,6 +39,7 @@ def examine(home: Home) -> list[Finding]:
         "run template": lambda: _template(home),
         "daprd": lambda: _daprd(home),
         "broker": lambda: str(valkey_server()),
+        "Zipkin": _zipkin,
         "folder": lambda: _folder(home),
         "gateway's port": lambda: _port(home),
         "other instance": lambda: _alone(home),
@@ -64,6 +67,10 @@ def _daprd(home: Home) -> str:
     if found := find_installed() or built(home):
         return str(found)
     return f"not there yet; `make setup` builds it once (some minutes) with {find_go()}"
+
+
+def _zipkin() -> str:
+    return f"{jar()}, {find_java()}" if jar() else f"not there; a run keeps no traces. {FETCH}"
 
 
 def _folder(home: Home) -> str:

@@ -34,6 +34,11 @@ class Home:
         return self.work / "resources"
 
     @property
+    def configs(self) -> Path:
+        """The Dapr Configuration of this run, rendered from `dapr/`."""
+        return self.work / "config"
+
+    @property
     def data(self) -> Path:
         """What survives a restart: the stores' files and the broker's."""
         return self.work / "data"

@@ -25,7 +25,8 @@ _PATIENCE = 30.0  # s; a broker reads its whole append-only file first
 class Part:
     """A process beside the services, and what the resources must know of it.
 
-    `answers` asks once whether it serves; it never raises. Sidecars start when all parts that are `awaited` do.
+    `answers` asks once whether it serves; it never raises. Sidecars start when all parts that are `awaited` do; the
+    others start when everything is ready.
     """
 
     command: Command

@@ -8,8 +8,9 @@ from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.parts import Part, parts_for
 from outrigger.ports import LOOPBACK, free_ports, require_free
-from outrigger.resources import render, resource_kinds
+from outrigger.resources import TRACES, render, render_config, resource_kinds
 from outrigger.template import EDGE, App, Template, read_template, resolve
+from outrigger.zipkin import MISSING, zipkin
 
 _PER_SERVICE = 4
 _FOR_PARTS = 8  # more than there are
@@ -34,6 +35,7 @@ class Plan:
     services: list[ServicePlan]
     parts: list[Part]
     resources: list[Path]  # the folders to render from
+    missing: list[str]  # what this run does without, in words
 
     @property
     def gateway_url(self) -> str:
@@ -45,9 +47,15 @@ class Plan:
         """Render the components with the addresses of this run, and make the folder of the stores' files."""
         addresses = {key: value for part in self.parts for key, value in part.addresses.items()}
         render(self.resources, self.home.resources, addresses)
+        for config in self._configs():
+            render_config(config, self.home.configs, addresses)
         self.home.data.mkdir(parents=True, exist_ok=True)
         for part in self.parts:
             part.command.folder.mkdir(parents=True, exist_ok=True)
+
+    def _configs(self) -> set[Path]:
+        named = {self.template.setting(app, "config_file_path") for app in self.template.apps}
+        return {resolve(self.home.template.parent, name) for name in named if name}
 
 
 def make_plan(home: Home, daprd: Path, gateway_port: int | None = None) -> Plan:
@@ -58,8 +66,13 @@ def make_plan(home: Home, daprd: Path, gateway_port: int | None = None) -> Plan:
     ports = free_ports(_PER_SERVICE * len(template.apps) + _FOR_PARTS, avoid=frozenset({edge_port}))
     folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
     parts = parts_for(resource_kinds(folders), home, ports.pop)
-    services = [_service(home, template, app, daprd, _ports(app, ports, edge_port)) for app in template.apps]
-    return Plan(home, template, services, parts, folders)
+    tracing = zipkin(home, ports.pop())
+    traces = tracing.addresses[TRACES] if tracing else ""
+    services = [
+        _service(home, template, app, daprd, _ports(app, ports, edge_port), traces=traces) for app in template.apps
+    ]
+    missing = [] if tracing else [MISSING]
+    return Plan(home, template, services, [*parts, *([tracing] if tracing else [])], folders, missing)
 
 
 def _ports(app: App, free: list[int], edge_port: int) -> Ports:
@@ -67,12 +80,12 @@ def _ports(app: App, free: list[int], edge_port: int) -> Ports:
     return replace(own, app=edge_port) if app.app_id == EDGE else own
 
 
-def _service(home: Home, template: Template, app: App, daprd: Path, ports: Ports) -> ServicePlan:
+def _service(home: Home, template: Template, app: App, daprd: Path, ports: Ports, *, traces: str) -> ServicePlan:
     folder = resolve(home.template.parent, app.app_dir_path)
     if not folder.is_dir():
         raise LauncherError(f"{home.template}: appDirPath of {app.app_id} is {folder}, which is no folder.")
     sidecar = sidecar_command(home, template, app, ports, daprd)
-    return ServicePlan(app.app_id, ports, app_command(home, template, app, ports), sidecar)
+    return ServicePlan(app.app_id, ports, app_command(home, template, app, ports, traces), sidecar)
 
 
 def _edge(template: Template, home: Home) -> App:

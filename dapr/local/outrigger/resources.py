@@ -13,7 +13,9 @@ import yaml
 from outrigger.errors import LauncherError
 
 Addresses = Mapping[tuple[str, str], str]
-"""Which value a run gives: (kind of resource, name of the value) -> value. See `resource_kinds`."""
+"""Which value a run gives: (kind of resource, name of the value) -> value. See `resource_kinds`, and `TRACES`."""
+
+TRACES = ("Configuration", "tracing.zipkin.endpointAddress")
 
 
 def render(folders: Sequence[Path], target: Path, addresses: Addresses) -> list[Path]:
@@ -34,6 +36,17 @@ def render_text(text: str, addresses: Addresses) -> str:
     for document in documents:
         _readdress(document, addresses)
     return yaml.safe_dump_all(documents, sort_keys=False, width=120)
+
+
+def render_config(source: Path, target: Path, addresses: Addresses) -> Path:
+    """Write a Configuration with the address of this run's Zipkin, or with none: nobody then waits for one."""
+    document = yaml.safe_load(source.read_text())
+    tracing = document["spec"].get("tracing", {})
+    tracing.pop("zipkin", None)
+    if address := addresses.get(TRACES):
+        tracing["zipkin"] = {"endpointAddress": address}
+    target.mkdir(parents=True, exist_ok=True)
+    return _write(target / source.name, yaml.safe_dump(document, sort_keys=False, width=120))
 
 
 def resource_kinds(folders: Iterable[Path]) -> set[str]:
@@ -79,6 +92,6 @@ def _readdress(document: dict[str, Any], addresses: Addresses) -> None:
 def _write(path: Path, text: str) -> Path:
     """Replace the file in one step: a sidecar that watches the folder must not read half of it."""
     draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(f"# Rendered by outrigger from components/; changes here last until the next `up`.\n{text}")
+    draft.write_text(f"# Rendered by outrigger; changes here last until the next `up`.\n{text}")
     draft.replace(path)
     return path

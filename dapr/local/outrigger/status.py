@@ -21,6 +21,7 @@ async def describe(run: RunState) -> dict[str, Any]:
         "gateway": run.gateway,
         "launcherPid": run.launcher.pid,
         "services": [_service(one, is_ready) for one, is_ready in zip(run.services.values(), ready, strict=True)],
+        "urls": run.urls,
         "parts": [_process(part) for part in run.parts.values()],
     }
 
@@ -28,7 +29,9 @@ async def describe(run: RunState) -> dict[str, Any]:
 def table(described: dict[str, Any]) -> Table:
     """Draw it for people."""
     title = f"{described['name']}: {described['phase']} at {described['gateway']}"
-    drawn = Table("service", "ready", "app", "sidecar", "app port", "dapr http", "dapr grpc", "restarts", title=title)
+    caption = ", ".join(f"{name}: {url}" for name, url in described["urls"].items())
+    columns = ("service", "ready", "app", "sidecar", "app port", "dapr http", "dapr grpc", "restarts")
+    drawn = Table(*columns, title=title, caption=caption)
     for one in described["services"]:
         pids = [str(one[side]["pid"] or "-") for side in ("app", "sidecar")]
         ports = [str(one[port]) for port in ("appPort", "daprHttpPort", "daprGrpcPort")]

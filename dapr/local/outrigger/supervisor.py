@@ -14,7 +14,7 @@ import aiohttp
 
 from outrigger.announce import announce, facts
 from outrigger.errors import LauncherError
-from outrigger.parts import until_answering
+from outrigger.parts import Part, until_answering
 from outrigger.plan import Plan, ServicePlan
 from outrigger.ports import LOOPBACK
 from outrigger.processes import Child
@@ -58,14 +58,21 @@ class Supervisor:
 
     async def _bring_up(self) -> None:
         self.plan.write_resources()
-        for part, child in zip(self.plan.parts, self._parts, strict=True):
+        for part, child in self._parts_that_are(awaited=True):
             await _start(child)
-            if part.awaited:
-                await until_answering(part)  # a sidecar that finds no broker gives up
+            await until_answering(part)  # a sidecar that finds no broker gives up
         for service in self.plan.services:
             await _start(self._sidecars[service.app_id])
             await _start(self._apps[service.app_id])
         await self._until_ready()
+        for _, child in self._parts_that_are(awaited=False):
+            with contextlib.suppress(LauncherError):
+                await _start(child)
+        for words in self.plan.missing:
+            self._tell(words)
+
+    def _parts_that_are(self, *, awaited: bool) -> list[tuple[Part, Child]]:
+        return [pair for pair in zip(self.plan.parts, self._parts, strict=True) if pair[0].awaited is awaited]
 
     async def _until_ready(self) -> None:
         """Wait for every app; a service that keeps dying or takes too long ends the attempt with its reason."""

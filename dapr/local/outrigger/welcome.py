@@ -14,6 +14,7 @@ def welcome(run: RunState, *, detached: bool) -> str:
     """Return the text, with a product that is in the catalogue now."""
     order = {"userId": "user-1", "items": [{"sku": asyncio.run(_some_sku(run.gateway)), "quantity": 2}]}
     stop = "\n  outrigger down           stop it" if detached else ""
+    traces = f"\n  {zipkin:<24} traces, in a few seconds" if (zipkin := run.urls.get("zipkin")) else ""
     return f"""Ready: {run.gateway}
 
 Place an order:
@@ -24,7 +25,7 @@ and look at it under the Location that it answers.
 More (in .venv/bin):
   outrigger order --count 100 --wait
   outrigger status         processes and ports
-  outrigger logs -f        what they say{stop}
+  outrigger logs -f        what they say{stop}{traces}
 """
 
 

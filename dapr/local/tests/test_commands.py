@@ -62,7 +62,7 @@ def test_the_paths_are_right_from_the_app_s_folder(home: Home) -> None:
     command = sidecar(home)
     read = as_cli_1_14_reads(command)
     assert (command.folder / read["--resources-path"]).resolve() == home.resources.resolve()
-    assert (command.folder / read["--config"]).resolve() == (home.root / "dapr/config.yaml").resolve()
+    assert (command.folder / read["--config"]).resolve() == (home.configs / "config.yaml").resolve()
 
 
 def test_the_app_is_told_what_dapr_run_tells(home: Home) -> None:
