@@ -8,8 +8,8 @@ from statistics import median
 import pytest
 
 ROOT = Path(__file__).parents[2] / "apps" / "chassis" / "chassis"
-MODULES = 16
-LINES = 2_300  # of code: blank lines, comments and docstrings are free
+MODULES = 18
+LINES = 2_560  # of code: blank lines, comments and docstrings are free
 MEDIAN_FUNCTION = 10
 LONGEST_FUNCTION = 40
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 
 from chassis import wire
+from chassis.circuits import Circuits
 from chassis.sidecar import Answer, Entry, Operation, Sidecar, SidecarError, Stored, Unanswered, Unreachable
 
 KEYS_PER_READ = 1000
@@ -36,6 +37,7 @@ class Daprd(Sidecar):
         invoke_seconds: float = 5.0,
     ) -> None:
         """`base_url` is `http://127.0.0.1:{dapr-http-port}`; `store` and `pubsub` are component names."""
+        self.circuits = Circuits()
         self._base = base_url.rstrip("/")
         self._state = f"/v1.0/state/{_segment(store)}"
         self._pubsub = _segment(pubsub)

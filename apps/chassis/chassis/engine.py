@@ -15,7 +15,7 @@ from chassis import keys
 from chassis.executor import Executor, Item
 from chassis.followers import Commands, Follower, Reaction, Relay
 from chassis.journal import PAUSE, Fenced, Head, Lane, Lanes
-from chassis.problems import Unprocessed
+from chassis.problems import Conflict, Unprocessed
 from chassis.process import Settings
 from chassis.rules import Rules
 from chassis.sidecar import Delete, Put, Sidecar, SidecarError, Unreachable
@@ -140,6 +140,7 @@ class Engine:
         self.reason = "starting: waiting for the sidecar"
         self.ready = asyncio.Event()
         self._commands = Commands(rules, clock)
+        self.accepted = 0
         self._draining = False
 
     # what the service calls
@@ -151,7 +152,9 @@ class Engine:
         executor = self.main.executor
         if executor.backlog >= self.settings.backlog_records:
             raise Unprocessed("the broker has been away for too long and the backlog is full; try again later")
-        return await executor.submit_within(work, size, self.settings.answer_within)
+        reply = await executor.submit_within(work, size, self.settings.answer_within)
+        self.accepted += 1
+        return reply
 
     async def deliver(self, work: Work, size: int) -> None:
         """Run an event's handler; waits as long as it takes, across a change of lanes."""
@@ -175,11 +178,15 @@ class Engine:
             reasons.append(f"{self.main.executor.backlog} records wait to be published")
         return reasons
 
-    async def rebuild(self, view: str) -> None:
-        """Build a view anew while the old one is read."""
+    async def begin_rebuild(self, view: str) -> None:
+        """Build a view anew while the old one is read; whoever watches the lanes ends it. Raises `Conflict`."""
         await self.views.begin_rebuild(view)
         await self._refresh()
-        while not await self.views.finish_rebuild(view, await self.lanes.all()):  # noqa: ASYNC110 - other replicas' too
+
+    async def rebuild(self, view: str) -> None:
+        """Begin it, and wait until it has ended."""
+        await self.begin_rebuild(view)
+        while not await self.views.finish_rebuild(view, self.lanes):  # noqa: ASYNC110 - other replicas' too
             await asyncio.sleep(self.settings.lease / 10)
         await self._refresh()
 
@@ -289,11 +296,14 @@ class Engine:
             await asyncio.sleep(self.settings.lease / 3)
             try:
                 await self._refresh()
+                for view in self.views.building:
+                    if await self.views.finish_rebuild(view, self.lanes):
+                        await self._refresh()
                 for lane in await self.lanes.all():
                     if lane.number not in self.running and await self._abandoned(lane, seen):
                         tasks.create_task(self._adopt(lane))
                 self._give_back()
-            except SidecarError as error:
+            except (SidecarError, Conflict) as error:
                 log.warning("could not look at the lanes", extra={"reason": str(error)[:200]})
 
     async def _abandoned(self, lane: Lane, seen: dict[int, tuple[str, float]]) -> bool:

@@ -76,7 +76,7 @@ class Executor:
         self.number, self.head, self.clock, self.lease, self.queue_items = number, head, clock, lease, queue_items
         self.marks = {"relay": head.published, **head.followers}
         self.careful_until = 0.0
-        self.conflicts = 0
+        self.conflicts = self.commits = 0
         self.accepting, self.stopping, self.closed = True, False, False
         self._queue: deque[Item] = deque()
         self._current: Sequence[Item] = ()
@@ -282,6 +282,7 @@ class Executor:
 
     def _committed(self, items: Sequence[Item], attempt: Attempt) -> None:
         self.head = attempt.head
+        self.commits += 1
         for name in self.marks.keys() & attempt.head.followers:
             self.marks[name] = max(self.marks[name], attempt.head.followers[name])
         if attempt.record:

@@ -72,6 +72,11 @@ class _Outgoing:
     refusals: int = 0
 
 
+def relayed(event: dict[str, Any]) -> Entry:
+    """Return a recorded event as it is published."""
+    return Entry(event["eventId"], event, str(event["subject"]).partition("/")[2])
+
+
 class Relay:
     """Publishes committed events in bulk and repeats only the entries that were not taken."""
 
@@ -110,8 +115,7 @@ class Relay:
             events = [e for e in record["events"] if not e.get("private")]
             progress.begin(number, len(events))
             for event in events:
-                partition = str(event["subject"]).partition("/")[2]
-                waiting.append(_Outgoing(number, Entry(event["eventId"], event, partition)))
+                waiting.append(_Outgoing(number, relayed(event)))
         return records[-1][0]
 
     async def _publish(self, batch: list[_Outgoing]) -> list[_Outgoing]:
@@ -219,11 +223,8 @@ class Reaction:
     async def _attempt(self, executor: Executor, event: dict[str, Any], key: str) -> str | None:
         """Return why it failed, or None; an unknown outcome is a failure: it is asked again under the same key."""
         try:
-            fact = self._service.read_event(event)
-            answer = self._reactor.react(fact, World(self._sidecar, self._service.rules, key))
-            command = await answer if inspect.isawaitable(answer) else answer
-            if command is not None:
-                await executor.submit(self._service.reaction(command, key, event))
+            if message := await reaction(self._reactor, self._sidecar, self._service, event, key):
+                await executor.submit(message)
         except (Problem, SidecarError) as error:
             return str(error)
         except Exception as error:
@@ -250,3 +251,12 @@ class Commands:
         now = self._clock()
         cause = Cause(uuid.uuid4().int, now, key, correlation, process.traceparent())
         return Message(key, handler, command, Context(now, key, correlation), cause, reaction=True)
+
+
+async def reaction(
+    reactor: Reactor, sidecar: Sidecar, commands: Commands, event: dict[str, Any], key: str
+) -> Message | None:
+    """Ask a reactor what follows from `event`; raises what it raises."""
+    answer = reactor.react(commands.read_event(event), World(sidecar, commands.rules, key))
+    command = await answer if inspect.isawaitable(answer) else answer
+    return None if command is None else commands.reaction(command, key, event)

@@ -27,12 +27,12 @@ from chassis.daprd import Daprd
 from chassis.draft import Cause
 from chassis.engine import Engine, StoreUnfit
 from chassis.envelope import Command, Envelope
+from chassis.operators import Operators
 from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, NotFound, OutcomeUnknown, Problem, TooLarge, Unprocessed
 from chassis.rules import Context, Ref, Rules, S, View
-from chassis.sidecar import Sidecar, SidecarError, Unreachable, call
+from chassis.sidecar import CALLER, Sidecar, SidecarError, Unreachable, call
 from chassis.work import Letter, Message, Redrive, Reply, Work
 
-CALLER = "dapr-caller-app-id"
 EVENTS = "/events"
 PROBES = {"/health", "/ready"}  # asked by the platform, which has no token
 KEY_LENGTH = 200
@@ -235,6 +235,7 @@ class Service:
         app.add_middleware(Edge, app_token=self.settings.app_api_token)
         app.add_route("/health", self._health, include_in_schema=False)
         app.add_route("/ready", self._ready, include_in_schema=False)
+        app.include_router(Operators(self).router)
         if self.engine:
             app.add_route("/dapr/subscribe", self._subscribe, include_in_schema=False)
             app.add_route(EVENTS, self._events, methods=["POST"], include_in_schema=False)
@@ -280,14 +281,18 @@ class Service:
     async def _health(self, _request: Request) -> Response:
         return _json({"service": self.name})
 
-    async def _ready(self, _request: Request) -> Response:
+    async def readiness(self) -> dict[str, Any]:
+        """Say whether this replica can serve, and what is not as it should be."""
         if self.engine is None:
-            up = await self.sidecar.outbound_ready()
-            return _json({"ready": up}, 200 if up else 503)
+            return {"ready": await self.sidecar.outbound_ready()}
         if self.engine.main is None or not self.engine.main.executor.accepting:
-            return _json({"ready": False, "reason": self.engine.reason}, 503)
+            return {"ready": False, "reason": self.engine.reason}
         reasons = self.engine.degraded()
-        return _json({"ready": True, "degraded": bool(reasons), "reasons": reasons})
+        return {"ready": True, "degraded": bool(reasons), "reasons": reasons}
+
+    async def _ready(self, _request: Request) -> Response:
+        known = await self.readiness()
+        return _json(known, 200 if known["ready"] else 503)
 
     async def _subscribe(self, _request: Request) -> Response:
         return _json(self.subscriptions())

@@ -10,6 +10,7 @@ SidecarError
 └── Unanswered      sent, but the outcome is unknown (time-out, cut connection, 5xx)
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -18,7 +19,10 @@ from typing import Any, Protocol
 import orjson
 
 from chassis import process
+from chassis.circuits import Circuits
 from chassis.problems import MEDIA_TYPE, Problem
+
+CALLER = "dapr-caller-app-id"  # the header in which daprd names the app that invokes
 
 
 class SidecarError(Exception):
@@ -96,6 +100,8 @@ class Answer:
 class Sidecar(Protocol):
     """What the engine needs of Dapr. Every call has a time-out of its own and raises only `SidecarError`."""
 
+    circuits: Circuits  # what was learnt from the answers to `call`
+
     async def read(self, keys: Sequence[str]) -> dict[str, Stored]:
         """Bulk get; absent keys are left out. Keys may repeat; order does not matter."""
         ...
@@ -148,7 +154,9 @@ async def call(
     """
     data = None if body is None else orjson.dumps(body)
     sent = {"content-type": "application/json", "traceparent": process.traceparent(), **(headers or {})}
+    began = time.monotonic()
     answer = await sidecar.invoke(app, method, body=data, query=query, headers=sent, verb=verb)
+    sidecar.circuits.heard(app, method, began, answer.status, answer.body)
     if answer.headers.get("content-type", "").startswith(MEDIA_TYPE):
         raise Problem.parse(_json(answer))
     if answer.status >= HTTPStatus.BAD_REQUEST:

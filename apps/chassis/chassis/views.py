@@ -13,7 +13,7 @@ from chassis import keys
 from chassis.draft import Draft
 from chassis.envelope import Envelope
 from chassis.executor import Executor
-from chassis.journal import Lane
+from chassis.journal import Lanes
 from chassis.problems import Conflict
 from chassis.rules import Rules, S, View
 from chassis.sidecar import Delete, ETagMismatch, Put, Sidecar
@@ -158,12 +158,14 @@ class Views:
     def __init__(self, sidecar: Sidecar, rules: Rules) -> None:
         """Serve the views that `rules` declare."""
         self._sidecar, self._rules = sidecar, rules
+        self.building: list[str] = []
 
     async def followers(self) -> list[ViewFollower]:
         """Return one follower for every generation that is kept up to date."""
         names = list(self._rules.views)
         stored = await self._sidecar.read([pointer(n) for n in names]) if names else {}
         current = {n: stored[pointer(n)].value if pointer(n) in stored else None for n in names}
+        self.building = [n for n, value in current.items() if value and value["building"] is not None]
         return [ViewFollower(self._rules.views[n], g, self._rules) for n in names for g in generations(current[n])]
 
     async def page(self, view: View[S], group: str, number: int) -> list[S]:
@@ -201,14 +203,28 @@ class Views:
         await self._point(name, stored.etag if stored else None, {**value, "building": generation})
         return generation
 
-    async def finish_rebuild(self, name: str, lanes: Sequence[Lane]) -> bool:
-        """Move the pointer if every lane has been folded to its tail; tells whether it was moved."""
+    async def finish_rebuild(self, name: str, lanes: Lanes) -> bool:
+        """Move the pointer if the new slot has all that the old one has; tells whether no rebuild runs any more.
+
+        Not "all that there is": under load no follower is ever at the tail.
+        """
         stored = (await self._sidecar.read([pointer(name)]))[pointer(name)]
-        generation = stored.value["building"]
-        if any(lane.head.followers.get(follower_name(name, generation), 0) < lane.head.tail for lane in lanes):
+        if (building := stored.value["building"]) is None:
+            return True
+        old, new = (follower_name(name, each) for each in generations(stored.value))
+        marks = [lane.head.followers for lane in await lanes.all()]
+        if any(each.get(new, 0) < each.get(old, 0) for each in marks):
             return False
-        await self._point(name, stored.etag, {"active": generation, "building": None})
+        await self._point(name, stored.etag, {"active": building, "building": None})
         return True
+
+    async def progress(self, name: str, lanes: Lanes) -> dict[str, Any]:
+        """Tell which generation is read and built, and how many of how many records are folded into the newest."""
+        kept = generations(await self._value(pointer(name)))
+        heads = [lane.head for lane in await lanes.all()]
+        done = sum(head.followers.get(follower_name(name, kept[-1]), 0) for head in heads)
+        building = kept[1] if len(kept) > 1 else None
+        return {"view": name, "active": kept[0], "building": building, "done": done, "of": sum(h.tail for h in heads)}
 
     async def _point(self, name: str, etag: str | None, value: dict[str, Any]) -> None:
         try:

@@ -169,11 +169,11 @@ class Redrive(Work):
     """Handle a dead letter after all: mark `dead` -> handled, handler, letter closed, in one transaction."""
 
     letter: str
-    message: Message
+    message: Message | None  # None where nothing is left to decide, only the letter to close
 
     def keys(self) -> Iterable[str]:
         """Look at the letter and whatever its message looks at."""
-        return (self.letter, *self.message.keys())
+        return (self.letter, *(self.message.keys() if self.message else ()))
 
     def run(self, draft: Draft) -> None:
         """Raises `NotFound` or `Conflict` where there is nothing to redrive, or what the handler raises."""
@@ -182,7 +182,7 @@ class Redrive(Work):
             raise NotFound(f"there is no dead letter {self.letter}")
         if not letter["open"]:
             raise Conflict(f"{self.letter} was already redriven")
-        if draft.get(keys.inbox(self.message.id)) in (None, {"dead": self.letter}):
+        if self.message and draft.get(keys.inbox(self.message.id)) in (None, {"dead": self.letter}):
             self.message.handle(draft)
         draft.put(keys.inbox(letter["id"]), 1)  # not the message's own mark where it could not be read at first
         draft.put(self.letter, {**letter, "open": False})

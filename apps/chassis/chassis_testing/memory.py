@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from chassis import wire
+from chassis.circuits import Circuits
 from chassis.sidecar import (
     Answer,
     Delete,
@@ -112,6 +113,7 @@ class MemorySidecar(Sidecar):
         self.store, self.broker, self.faults, self.clock = store, broker, faults, clock
         self.apps: Mapping[str, App] = {} if apps is None else apps
         self.bindings: Mapping[str, Binding] = bindings or {}
+        self.circuits = Circuits()
         self.crashed = self.closed = False
 
     async def read(self, keys: Sequence[str]) -> dict[str, Stored]:

@@ -4,7 +4,8 @@ import asyncio
 import dataclasses
 import uuid
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import attacks
 import pytest
@@ -212,8 +213,11 @@ def _only_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
 def _pointer_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     original = views.Views.finish_rebuild
 
+    async def none() -> list[Any]:
+        return []
+
     async def finish(self: Any, name: str, _lanes: Any) -> bool:
-        return await original(self, name, [])
+        return await original(self, name, cast("Any", SimpleNamespace(all=none)))
 
     monkeypatch.setattr(views.Views, "finish_rebuild", finish)
 

@@ -205,6 +205,7 @@ def a_redrive_does_not_look(patch: Patch) -> None:
     def run(self: Redrive, draft: Draft) -> None:
         letter = draft.get(self.letter)
         draft.get(keys.inbox(letter["id"]))
+        assert self.message
         self.message.handle(draft)
         draft.put(self.letter, {**letter, "open": False})
 
