@@ -157,6 +157,7 @@ class MemorySidecar(Sidecar):
 
     async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
         """Call one of `bindings`; an unknown one is a 500, as from daprd."""
+        wire.encode([data, dict(metadata)])
         fault = await self._enter("bind", (binding, operation))
         if binding not in self.bindings:
             raise Unanswered(f"couldn't find output binding {binding}")

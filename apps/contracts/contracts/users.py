@@ -3,17 +3,21 @@
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from chassis.envelope import Command, Event, Wire
 from contracts.values import Name, UserId
 
 TOPIC = "users"
 
+_ATOMS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"  # the dot-atom of RFC 5322
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_DISCREET = ConfigDict(hide_input_in_errors=True)  # errors are logged; personal data is not
+
 Email = Annotated[
     str,
-    StringConstraints(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f<>,;]+@[^@\s\x00-\x1f\x7f<>,;]+$"),
-    Field(description="an address of one person; checked for its form only"),
+    StringConstraints(min_length=3, max_length=254, pattern=rf"^{_ATOMS}@{_LABEL}(\.{_LABEL})*$"),
+    Field(description="an address of one person, name@domain in ASCII; checked for its form only"),
 ]
 
 
@@ -39,6 +43,8 @@ class UserDeactivated(UserEvent):
 class RegisterRequest(Command):
     """Who wants to order, and where mail reaches them."""
 
+    model_config = _DISCREET
+
     name: Name
     email: Email
 
@@ -58,6 +64,8 @@ class UserAccepted(Wire):
 
 class UserAnswer(Wire):
     """A user as shown to themselves, and to notifications, which writes to them."""
+
+    model_config = _DISCREET
 
     user_id: UserId
     name: Name

@@ -1,7 +1,7 @@
 """The notifications service, put together."""
 
 from chassis.service import Service
-from notifications.domain import rules
+from notifications.mail import rules
 
 service = Service("notifications", rules)
 app = service.app

@@ -44,6 +44,11 @@ class Home:
         return self.work / "data"
 
     @property
+    def mail(self) -> Path:
+        """The mails that were sent, one file each."""
+        return self.work / "mail"
+
+    @property
     def logs(self) -> Path:
         """One file a process."""
         return self.work / "logs"

@@ -44,12 +44,13 @@ class Plan:
         return f"http://{LOOPBACK}:{edge.ports.app}"
 
     def write_resources(self) -> None:
-        """Render the components with the addresses of this run, and make the folder of the stores' files."""
+        """Render the components with the addresses of this run, and make the folders that they name."""
         addresses = {key: value for part in self.parts for key, value in part.addresses.items()}
         render(self.resources, self.home.resources, addresses)
         for config in self._configs():
             render_config(config, self.home.configs, addresses)
-        self.home.data.mkdir(parents=True, exist_ok=True)
+        for folder in (self.home.data, self.home.mail):
+            folder.mkdir(parents=True, exist_ok=True)
         for part in self.parts:
             part.command.folder.mkdir(parents=True, exist_ok=True)
 

@@ -58,3 +58,10 @@ def test_the_circuit_breaker_is_half_of_ten_calls(home: Home) -> None:
 
 def test_components_may_change_live(home: Home) -> None:
     assert {"name": "HotReload", "enabled": True} in spec(home, "dapr/config.yaml")["features"]
+
+
+def test_mail_goes_where_a_run_made_room_and_nobody_else_sends_any(home: Home) -> None:
+    folder = home.root / "apps" / "notifications" / settings(home, "components/mail/localstorage/mail.yaml")["rootPath"]
+    assert folder.resolve() == home.mail
+    document = yaml.safe_load((home.root / "components/mail/localstorage/mail.yaml").read_text())
+    assert document["scopes"] == ["notifications"]

@@ -14,6 +14,7 @@ import orjson
 from chassis.daprd import Daprd
 from chassis.sidecar import Entry, Put, Sidecar, Stored
 from chassis_testing.faults import LATE, Fault, Verb
+from chassis_testing.folder import Folder
 from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
 from chassis_testing.sidecars import POLL_SECONDS, RealDaprd
 
@@ -40,6 +41,10 @@ class Bench(ABC):
     async def expired(self, key: str, *, seconds: int) -> None:
         """Let the time to live of a key pass."""
 
+    @abstractmethod
+    def files(self) -> dict[str, bytes]:
+        """Look into the folder that the binding `mail` writes to."""
+
     async def value(self, key: str) -> Any:
         """Read one key; None where there is nothing."""
         found = await self.sidecar.read([key])
@@ -59,7 +64,8 @@ class MemoryBench(Bench):
         self.hangs = False
         self.store, self.broker = MemoryStore(), MemoryBroker()
         self.broker.refuse = lambda _topic, entry: len(orjson.dumps(entry.event)) > TOO_LARGE_FOR_BROKER
-        self.sidecar = MemorySidecar(self.store, self.broker, clock=self._clock)
+        self.folder = Folder()
+        self.sidecar = MemorySidecar(self.store, self.broker, clock=self._clock, bindings={"mail": self.folder})
         self.impatient = MemorySidecar(self.store, self.broker, clock=self._clock, faults=self._fault)
 
     @asynccontextmanager
@@ -73,6 +79,9 @@ class MemoryBench(Bench):
         self.now += seconds
         assert not await self.sidecar.read([key])
 
+    def files(self) -> dict[str, bytes]:
+        return self.folder.files
+
     def _clock(self) -> float:
         return self.now
 
@@ -83,8 +92,8 @@ class MemoryBench(Bench):
 class RealBench(Bench):
     """The lock on the SQLite file is held from here, so commits hang in daprd."""
 
-    def __init__(self, daprd: RealDaprd, database: Path) -> None:
-        self.daprd, self.database = daprd, database
+    def __init__(self, daprd: RealDaprd, database: Path, folder: Path) -> None:
+        self.daprd, self.database, self.folder = daprd, database, folder
         self.sidecar = Daprd(daprd.url)
         self.impatient = Daprd(daprd.url, state_seconds=IMPATIENT_SECONDS)
 
@@ -109,6 +118,10 @@ class RealBench(Bench):
         while await self.sidecar.read([key]):
             assert time.monotonic() < deadline, f"{key} does not expire"
             await asyncio.sleep(POLL_SECONDS)
+
+    def files(self) -> dict[str, bytes]:
+        found = [file for file in self.folder.rglob("*") if file.is_file()]
+        return {str(file.relative_to(self.folder)): file.read_bytes() for file in found}
 
     def _judgements(self) -> int:
         """Count the transactions that daprd says it refused; its client is gone, so the log is the only witness."""

@@ -25,8 +25,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield MemoryBench()
         return
     pubsub = component("pubsub", "pubsub.redis", redisHost=request.getfixturevalue("broker"))
-    database = tmp_path / "state.db"
-    with real_daprd(tmp_path / "daprd", sqlite(database), pubsub) as daprd:
-        real = RealBench(daprd, database)
+    database, folder = tmp_path / "state.db", tmp_path / "a folder"
+    mail = component("mail", "bindings.localstorage", rootPath=str(folder))
+    with real_daprd(tmp_path / "daprd", sqlite(database), pubsub, mail) as daprd:
+        real = RealBench(daprd, database, folder)
         yield real
         await real.close()

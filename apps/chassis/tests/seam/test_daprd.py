@@ -41,6 +41,10 @@ async def answering(handler: Handler, *, seconds: float = 10.0) -> AsyncIterator
             await daprd.close()
 
 
+def mail(daprd: Daprd) -> Awaitable[None]:
+    return daprd.bind("mail", "create", "Dear", {"fileName": "a"})
+
+
 def always(status: int, body: bytes = b"") -> Handler:
     async def handler(request: web.Request) -> web.Response:
         return web.Response(status=status, body=body)
@@ -176,10 +180,10 @@ class TestNoAnswer:
             return web.Response()
 
         async with answering(silent, seconds=0.05) as daprd:
-            calls = daprd.read(["a"]), daprd.transact([]), daprd.publish("t", []), daprd.invoke("app", "m")
+            calls = daprd.read(["a"]), daprd.transact([]), daprd.publish("t", []), daprd.invoke("app", "m"), mail(daprd)
             outcomes = await asyncio.gather(*calls, return_exceptions=True)
             done.set()
-        assert [type(outcome) for outcome in outcomes] == [Unanswered] * 4
+        assert [type(outcome) for outcome in outcomes] == [Unanswered] * 5
 
     async def test_a_cut_connection_is_not_tried_again(self) -> None:
         requests: list[str] = []

@@ -246,6 +246,59 @@ class TestPublishing:
             await bench.sidecar.publish("orders", [entry(name) for name in names])
 
 
+class TestBindings:
+    """The output binding `mail`, a folder: what is written, under which name."""
+
+    @pytest.mark.parametrize("data", ["Grüße 🛶\r\n", '<&> \u2028 \x00 \x7f \x08 "x" \\ \n', "x" * 2**21 + ".", ""])
+    async def test_the_data_is_the_file(self, bench: Bench, data: str) -> None:
+        await bench.sidecar.bind("mail", "create", data, {"fileName": "a b ü%2F~.eml"})
+        assert bench.files() == {"a b ü%2F~.eml": data.encode()}
+
+    async def test_a_repetition_replaces_the_file(self, bench: Bench) -> None:
+        for data in ("a longer one.", "short."):
+            await bench.sidecar.bind("mail", "create", data, {"fileName": "a"})
+        assert bench.files() == {"a": b"short."}
+
+    async def test_what_happens_to_be_base64_is_decoded(self, bench: Bench) -> None:
+        """A trap of bindings.localstorage; a mail is none, for no base64 has a colon."""
+        for name, data in (("a", "YWJj"), ("b", "YW\r\nJj"), ("c", "YWJ"), ("d", "YWJj: c")):
+            await bench.sidecar.bind("mail", "create", data, {"fileName": name})
+        assert bench.files() == {"a": b"abc", "b": b"abc", "c": b"YWJ", "d": b"YWJj: c"}
+
+    @pytest.mark.parametrize(
+        ("name", "file"),
+        [
+            ("../x", "x"),
+            ("a/../../x", "x"),
+            ("/etc/x", "etc/x"),
+            ("sub/x", "sub/x"),
+            ("created-..", "created-.."),
+            ("x" * 255, "x" * 255),
+        ],
+    )
+    async def test_no_name_leads_out_of_the_folder(self, bench: Bench, name: str, file: str) -> None:
+        await bench.sidecar.bind("mail", "create", "here.", {"fileName": name})
+        assert bench.files() == {file: b"here."}
+
+    @pytest.mark.parametrize("name", ["..", ".", "/", "x" * 256])
+    async def test_a_name_that_is_none_proves_nothing(self, bench: Bench, name: str) -> None:
+        with pytest.raises(Unanswered):
+            await bench.sidecar.bind("mail", "create", "here.", {"fileName": name})
+        assert bench.files() == {}
+
+    async def test_an_unknown_binding_or_operation_proves_nothing(self, bench: Bench) -> None:
+        for binding, operation in (("nobody", "create"), ("mail", "fly")):
+            with pytest.raises(Unanswered):
+                await bench.sidecar.bind(binding, operation, "here.", {"fileName": "x"})
+        assert bench.files() == {}
+
+    async def test_what_does_not_travel_is_refused(self, bench: Bench) -> None:
+        for data in ("\ud800", "x" * BODY_BYTES):
+            with pytest.raises(Refused):
+                await bench.sidecar.bind("mail", "create", data, {"fileName": "x"})
+        assert bench.files() == {}
+
+
 class TestTheRest:
     async def test_an_unknown_app_is_an_answer(self, bench: Bench) -> None:
         answer = await bench.sidecar.invoke("nobody", "method")
