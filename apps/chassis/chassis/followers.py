@@ -212,7 +212,9 @@ class Reaction:
         key = f"{self.name}/{event['eventId']}"
         attempt, pause = 1, FIRST_PAUSE
         while (reason := await self._attempt(executor, event, key)) is not None:
-            log.warning("a reaction failed", extra={"reactor": self.name, "attempt": attempt, "reason": reason[:300]})
+            told = {"reactor": self.name, "attempt": attempt, "reason": reason[:300]}
+            alarm = self._reactor.alarm and attempt % self._reactor.alarm == 0
+            log.log(logging.CRITICAL if alarm else logging.WARNING, "a reaction failed", extra=told)
             if attempt == self._reactor.attempts:
                 letter = Letter(key, "reaction", event, reason, attempt, executor.clock())
                 await executor.submit(letter)

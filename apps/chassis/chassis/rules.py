@@ -112,7 +112,10 @@ Reaction = Callable[[Any, Outside], "Awaitable[Command | None] | Command | None"
 
 @dataclass(frozen=True, slots=True)
 class Reactor:
-    """Follows the service's own journal; what it learns comes back as a command. `after` (seconds) makes a deadline."""
+    """Follows the service's own journal; what it learns comes back as a command. `after` (seconds) makes a deadline.
+
+    After `attempts` that failed it is a dead letter; after every `alarm` of them somebody should look.
+    """
 
     name: str
     event: type[Event]
@@ -120,6 +123,7 @@ class Reactor:
     after: float = 0.0
     concurrency: int = 16
     attempts: int = 8
+    alarm: int = 0  # none
 
 
 @dataclass
@@ -213,11 +217,12 @@ class Rules:
         after: float = 0.0,
         concurrency: int = 16,
         attempts: int = 8,
+        alarm: int = 0,
     ) -> Callable[[R], R]:
         """Register a reaction to one of this service's own events, `after` seconds behind it."""
 
         def register(react: R) -> R:
-            self._register(self.reactors, name, Reactor(name, event, react, after, concurrency, attempts))
+            self._register(self.reactors, name, Reactor(name, event, react, after, concurrency, attempts, alarm))
             self.catalogue.add(event)
             return react
 

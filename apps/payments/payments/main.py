@@ -1,9 +1,21 @@
 """The payments service, put together."""
 
-from chassis.service import Service
-from payments.domain import rules
+from pydantic import Field
 
-service = Service("payments", rules)
+from chassis import process
+from chassis.service import Service
+from payments.saga import rules, watch_payments
+
+
+class Settings(process.Settings):
+    """What an operator may set, beside what every service has."""
+
+    payment_deadline_seconds: float = Field(default=90.0, gt=0)  # of money that is held; longer than an order may take
+
+
+settings = Settings()
+watch_payments(after=settings.payment_deadline_seconds)
+service = Service("payments", rules, settings=settings)
 app = service.app
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Buy(Command):
 
 
 def make_rules(  # noqa: C901 - a list of registrations
-    *, reactor_attempts: int = 8, react: object = None, after: float = 0.0, view: bool = True
+    *, reactor_attempts: int = 8, reactor_alarm: int = 0, react: object = None, after: float = 0.0, view: bool = True
 ) -> Rules:
     """Build the rules afresh, so that tests cannot share anything."""
     rules = Rules()
@@ -188,7 +188,8 @@ def make_rules(  # noqa: C901 - a list of registrations
         raise ZeroDivisionError("poison")
 
     if react is not None:
-        rules.reactor("react", Withdrawn, after=after, attempts=reactor_attempts)(react)  # type: ignore[type-var]
+        register = rules.reactor("react", Withdrawn, after=after, attempts=reactor_attempts, alarm=reactor_alarm)
+        register(react)  # type: ignore[type-var]
     if view:
         accounts = rules.view("accounts", Row, Deposited, Withdrawn, group=lambda _row: "all")
 

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from accounts import Blow, Deposit, Move, Withdraw
+from accounts import Blow, Deposit, Move, Withdraw, Withdrawn, make_rules
 from world import World, envelope, order, until
 
 from chassis.problems import Conflict, Failed, KeyReused
+from chassis.rules import Outside
 from chassis.work import Reply
 
 
@@ -98,3 +99,20 @@ async def test_a_restart_goes_on_in_its_own_lane() -> None:
         await order(service, Deposit(account="a", amount=1))
     assert world.head()["tail"] == 2
     world.check()
+
+
+async def test_a_reaction_that_keeps_failing_raises_the_alarm_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    answers = iter([False, False, False, True])
+
+    def react(event: Withdrawn, _outside: Outside) -> Deposit:
+        if not next(answers):
+            raise Conflict("not now")
+        return Deposit(account="paid", amount=event.amount)
+
+    async with world.running(rules=make_rules(react=react, reactor_alarm=2)) as service:
+        await order(service, Deposit(account="x", amount=9))
+        await order(service, Withdraw(account="x", amount=2))
+        await until(lambda: world.balance("paid") == 2, 5)
+    failures = [record.levelname for record in caplog.records if record.message == "a reaction failed"]
+    assert failures == ["WARNING", "CRITICAL", "WARNING"]
