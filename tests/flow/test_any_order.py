@@ -1,7 +1,8 @@
 """Orders and inventory together, with a broker that repeats, delays and reorders at will.
 
-Nothing runs but the pure code of both services. Whatever is drawn, every order ends, both services agree on its end,
-and the books of every product balance.
+Nothing runs but the pure code of both services; a bank with as little patience answers what payments would. Whatever is
+drawn, customers who change their mind included, every order ends, both services agree on its end, and the books of
+every product balance.
 """
 
 from collections.abc import Iterable
@@ -13,11 +14,14 @@ from hypothesis import strategies as st
 import inventory.saga
 import orders.saga
 from chassis.envelope import Command, Event
+from chassis.problems import Conflict
 from contracts.inventory import StockReserved
-from contracts.orders import OrderCreated, Wanted
+from contracts.orders import CancelRequest, OrderCreated, PaymentRequested, Wanted
+from contracts.payments import PaymentAuthorized, PaymentDeclined
+from contracts.users import UserRegistered
 from inventory.domain import AddProduct, ChangePrice
 from inventory.reservations import ReservationOverdue
-from orders.domain import PlaceOrder
+from orders.placing import PlaceOrder
 from support.given import Fact, World
 
 STOCK = {"TEA": 5, "CUP": 3, "POT": 0}
@@ -30,9 +34,11 @@ class System:
     def __init__(self) -> None:
         self.worlds = {name: World(rules) for name, rules in SERVICES.items()}
         self.flying: list[tuple[str, Fact]] = []
+        self.broke: set[str] = set()  # whose payment the bank declines
         self.timers: list[tuple[str, Command]] = []
         for sku, stock in STOCK.items():
             self.submit("inventory", AddProduct.model_validate({"sku": sku, "name": sku, "price": 1, "stock": stock}))
+        self.flying.append(("orders", Fact(UserRegistered(user_id="u-1"), 1)))
         self.deliver_all()
 
     def submit(self, service: str, command: Command) -> None:
@@ -43,6 +49,13 @@ class System:
         """Place an order of two pieces each."""
         items = tuple(Wanted(sku=sku, quantity=2) for sku in skus)
         self.submit("orders", PlaceOrder(order_id=f"o-{number}", user_id="u-1", items=items))
+
+    def change_mind(self, order_id: str) -> None:
+        """Let a customer cancel, who may be too late."""
+        try:
+            self.submit("orders", CancelRequest(order_id=order_id))
+        except Conflict:
+            assert self.ends()[order_id] == "confirmed"
 
     def deliver(self, index: int, *, again: bool = False) -> None:
         """Deliver one message; `again` leaves it with the broker, as if the receipt had been lost."""
@@ -68,6 +81,10 @@ class System:
         match event:
             case OrderCreated(order_id=order_id):
                 self.timers.append(("orders", orders.saga.ExpireOrder(order_id=order_id)))
+            case PaymentRequested(order_id=order_id, amount=amount):
+                declined = PaymentDeclined(order_id=order_id, reason="declined")
+                said = declined if order_id in self.broke else PaymentAuthorized(order_id=order_id, amount=amount)
+                self.flying.append(("orders", Fact(said, 1)))
             case StockReserved(order_id=order_id):
                 self.timers.append(("inventory", inventory.saga.CheckReservation(order_id=order_id)))
             case ReservationOverdue(order_id=order_id, items=items):
@@ -100,12 +117,15 @@ def test_every_order_ends_and_the_books_balance(data: st.DataObject) -> None:
     system = System()
     for number in range(data.draw(st.integers(1, 5), label="orders")):
         system.place(number, data.draw(st.sets(st.sampled_from(sorted(STOCK)), min_size=1), label="skus"))
+    system.broke = data.draw(st.sets(st.sampled_from(sorted(system.ends()))), label="broke")
     for _ in range(data.draw(st.integers(0, 20), label="steps")):
         if system.timers and data.draw(st.integers(0, 4), label="a deadline?") == 0:
             system.expire(data.draw(st.integers(0, len(system.timers) - 1), label="deadline"))
         elif system.flying:
             index = data.draw(st.integers(0, len(system.flying) - 1), label="message")
             system.deliver(index, again=data.draw(st.booleans(), label="again"))
+        if data.draw(st.integers(0, 6), label="a change of mind?") == 0:
+            system.change_mind(data.draw(st.sampled_from(sorted(system.ends())), label="order"))
         system.check()
     system.settle()
     system.check()
@@ -133,6 +153,15 @@ def test_the_good_way() -> None:
     system.place(1, ["TEA", "CUP"])
     system.settle()
     assert system.ends() == {"o-1": "confirmed"}
+
+
+def test_what_the_bank_declines_is_cancelled() -> None:
+    system = System()
+    system.broke = {"o-1"}
+    system.place(1, ["TEA"])
+    system.settle()
+    assert system.ends() == {"o-1": "cancelled"}
+    agree(system)
 
 
 def test_what_is_not_there_cannot_be_bought() -> None:

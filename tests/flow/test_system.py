@@ -7,6 +7,7 @@ import pytest
 from contracts.inventory import ProductsAnswer
 from contracts.orders import OrderAnswer
 from inventory.catalogue import catalogue, offer_catalogue
+from support.neighbours import STRANGER
 from support.system import System, running
 
 
@@ -79,6 +80,12 @@ async def test_an_unknown_product_names_its_field(system: System) -> None:
     assert (heard.status, heard.json["field"]) == (422, "items.1.sku")
 
 
+async def test_an_unknown_user_names_the_field(system: System) -> None:
+    items = [{"sku": "PADDLE-ASH", "quantity": 1}]
+    heard = await system.ask("POST", "/api/v1/orders", body={"userId": STRANGER, "items": items})
+    assert (heard.status, heard.json["field"]) == (422, "userId")
+
+
 async def test_an_unknown_order_is_not_found(system: System) -> None:
     assert (await system.ask("GET", "/api/v1/orders/nobody")).status == 404
 
@@ -107,7 +114,7 @@ async def test_a_new_price_reaches_the_next_order(system: System) -> None:
 async def test_the_deadline_cancels_an_order_that_inventory_never_heard_of(system: System) -> None:
     system.broker.lose = lambda topic, entry: topic == "orders" and entry.event["eventType"] == "OrderCreated"
     heard = await system.place(PADDLE_ASH=1)
-    system.move_clock(31)
+    system.move_clock(61)
     shown = await system.ended(heard.json["orderId"])
     assert (shown["status"], shown["reason"]) == (
         "cancelled", "not settled in time: still pending at the deadline",

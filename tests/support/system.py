@@ -1,4 +1,7 @@
-"""The whole system in one process: gateway, orders and inventory with their engines, all that they need in memory."""
+"""Gateway, orders and inventory with their engines in one process, all that they need in memory.
+
+Users and payments are stand-ins that never refuse.
+"""
 
 import asyncio
 import time
@@ -17,6 +20,7 @@ from chassis.rules import Rules
 from chassis.service import Service
 from chassis.sidecar import Answer
 from chassis_testing.memory import App, MemoryBroker, MemorySidecar, MemoryStore
+from support import neighbours
 from support.http import Heard, ask
 
 RULES: dict[str, Rules | None] = {"gateway": None, "orders": orders.main.rules, "inventory": inventory.main.rules}
@@ -29,7 +33,8 @@ class System:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
         self.stores = {name: MemoryStore() for name in RULES}
-        self.apps: dict[str, App] = {}
+        self.apps: dict[str, App] = {"users": neighbours.users}
+        neighbours.payments(self.broker)
         self.services = {name: self._service(name) for name in RULES}
         self._ahead = 0.0
 

@@ -8,6 +8,7 @@ Problem                       a fact the caller can act on; carries its HTTP sta
 ├── TooLarge (413)
 ├── Forbidden (403)
 ├── Unprocessed (503)         nothing was sent or stored; retry later
+│   └── DependencyAway (503)  because somebody whom this service must ask does not answer
 ├── OutcomeUnknown (504)      it may have happened; retry with the same key
 └── Failed (500)              our own fault; the log has the cause
 """
@@ -23,6 +24,7 @@ class Problem(Exception):
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     retry_after: ClassVar[int | None] = None
+    of_another: ClassVar[bool] = False  # no failure of the service that says it: a circuit to that must not count it
 
     def __init__(self, detail: str, **extra: Any) -> None:
         """Keep `extra` (JSON values, such as `field`) as members of the rendered problem."""
@@ -90,6 +92,12 @@ class Unprocessed(Problem):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     retry_after = 2
+
+
+class DependencyAway(Unprocessed):
+    """Somebody whom this service must ask does not answer; nothing was stored."""
+
+    of_another = True
 
 
 class OutcomeUnknown(Problem):

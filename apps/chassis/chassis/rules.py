@@ -130,13 +130,15 @@ class Reactor:
 class View(Generic[S]):
     """A read model: one row a subject, listed by group in order of first appearance, 100 to a page.
 
-    `group` names the list that a row belongs to; it is asked once, when the row first exists.
+    `group` names the list that a row belongs to; it is asked once, when the row first exists. `births`: the events of
+    `on` only ever begin their subject (revision 1), so its later ones need not be looked at.
     """
 
     name: str
     row: type[S]
     on: tuple[type[Event], ...]
     group: Callable[[S], str]
+    births: bool = False
     fold: Callable[[S | None, Any], S] = field(init=False)
 
     def folds(self, function: Callable[[S | None, Any], S]) -> Callable[[S | None, Any], S]:
@@ -228,9 +230,11 @@ class Rules:
 
         return register
 
-    def view(self, name: str, row: type[S], *on: type[Event], group: Callable[[S], str]) -> View[S]:
+    def view(
+        self, name: str, row: type[S], *on: type[Event], group: Callable[[S], str], births: bool = False
+    ) -> View[S]:
         """Declare a read model folded from this service's own events."""
-        view = View(name, row, on, group)
+        view = View(name, row, on, group, births)
         self._register(self.views, name, view)
         for event in on:
             self.catalogue.add(event)

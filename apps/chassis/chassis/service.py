@@ -349,7 +349,8 @@ def _json(value: Any, status: int = 200) -> Response:
 
 def _rendered(problem: Problem, *, between_services: bool = False) -> Response:
     headers = {"retry-after": str(problem.retry_after)} if problem.retry_after else None
-    refused = problem.status < 500  # noqa: PLR2004 - our own failures stay failures, so that circuits see them
+    # our own failures stay failures, so that circuits see them
+    refused = problem.status < 500 or problem.of_another  # noqa: PLR2004 - it reads as what it is
     status = 200 if between_services and refused else int(problem.status)
     return Response(orjson.dumps(problem.body()), status, headers, MEDIA_TYPE)
 

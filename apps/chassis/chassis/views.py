@@ -143,13 +143,18 @@ class ViewFollower:
 
     async def follow(self, executor: Executor) -> None:
         """Fold from the mark on; lanes without anything for this view cost one mark a step."""
-        kinds = {e.aggregate for e in self._view.on}
         while True:
             records = (await executor.records(executor.marks.get(self.name, 0)))[:RECORDS]
-            events = [e for _, r in records for e in r["events"] if e["subject"].partition("/")[0] in kinds]
+            events = [e for _, r in records for e in r["events"] if self._concerns(e)]
             if events:
                 await executor.submit(Fold(self._view, self._slot, self._rules, events, records[-1][0]))
             executor.marks[self.name] = records[-1][0]
+
+    def _concerns(self, event: dict[str, Any]) -> bool:
+        """A row counts every revision of its subject, except where it needs the first one only."""
+        if self._view.births:
+            return any(event["eventType"] == e.event_type for e in self._view.on)
+        return any(event["subject"].startswith(f"{e.aggregate}/") for e in self._view.on)
 
 
 class Views:

@@ -11,7 +11,7 @@ from orders.saga import rules, watch_orders
 class Settings(process.Settings):
     """What an operator may set, beside what every service has."""
 
-    order_deadline_seconds: float = Field(default=30.0, gt=0)
+    order_deadline_seconds: float = Field(default=60.0, gt=0)
 
 
 settings = Settings()

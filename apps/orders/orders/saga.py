@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any
 
 from chassis.envelope import Command, Event
+from chassis.problems import Conflict, NotFound
 from chassis.rules import Context, Documents, Outside
 from contracts.inventory import StockRejected, StockReserved
-from contracts.orders import OrderCancelled, OrderConfirmed, OrderCreated
+from contracts.orders import CancelRequest, OrderCancelled, OrderConfirmed, OrderCreated, PaymentRequested
+from contracts.payments import PaymentAuthorized, PaymentDeclined
 from contracts.values import Line, OrderId
-from orders.domain import OrderReserved, OrderState, Status, order, rules
+from orders.domain import OrderState, Status, order, rules
 
 
 class ExpireOrder(Command):
@@ -34,23 +36,30 @@ class Step:
     undone_by: str
 
 
-def confirm(state: OrderState, _event: StockReserved, context: Context) -> Sequence[Event]:
-    """All that the order needs is there. Payment will stand between the two facts."""
-    reserved = OrderReserved(order_id=state.order_id, user_id=state.user_id, at=context.moment)
-    confirmed = OrderConfirmed(
-        order_id=state.order_id, user_id=state.user_id, items=_lines(state), total=state.total, at=context.moment
+def ask_for_money(state: OrderState, _event: StockReserved, context: Context) -> Sequence[Event]:
+    """The goods are set aside."""
+    return (PaymentRequested(order_id=state.order_id, user_id=state.user_id, amount=state.total, at=context.moment),)
+
+
+def confirm(state: OrderState, _event: PaymentAuthorized, context: Context) -> Sequence[Event]:
+    """All that the order needs is there."""
+    return (
+        OrderConfirmed(
+            order_id=state.order_id, user_id=state.user_id, items=_lines(state), total=state.total, at=context.moment
+        ),
     )
-    return (reserved, confirmed)
 
 
-def give_up(state: OrderState, event: StockRejected, context: Context) -> Sequence[Event]:
-    """Inventory cannot meet the order."""
+def give_up(state: OrderState, event: StockRejected | PaymentDeclined, context: Context) -> Sequence[Event]:
+    """Inventory cannot meet the order, or the bank does not pay it."""
     return (_cancelled(state, event.reason, context),)
 
 
 SAGA = (
-    Step(StockReserved, frozenset({Status.PENDING}), confirm, undone_by="inventory: StockReleased"),
+    Step(StockReserved, frozenset({Status.PENDING}), ask_for_money, undone_by="inventory: StockReleased"),
     Step(StockRejected, frozenset({Status.PENDING}), give_up, undone_by="nobody: nothing was set aside"),
+    Step(PaymentAuthorized, frozenset({Status.RESERVED}), confirm, undone_by="payments: PaymentVoided"),
+    Step(PaymentDeclined, frozenset({Status.RESERVED}), give_up, undone_by="nobody: nothing was paid"),
 )
 
 
@@ -71,6 +80,17 @@ def expire(docs: Documents, command: ExpireOrder, context: Context) -> Sequence[
     if state is None or not state.status.open:
         return ()
     return (_cancelled(state, f"not settled in time: still {state.status} at the deadline", context),)
+
+
+@rules.command(CancelRequest, loads=lambda c: (order(c.order_id),))
+def cancel(docs: Documents, command: CancelRequest, context: Context) -> Sequence[Event]:
+    """Do what the customer wishes while the order is open; wishing it again changes nothing."""
+    state = docs[order(command.order_id)]
+    if state is None:
+        raise NotFound(f"there is no order {command.order_id}", field="orderId")
+    if state.status is Status.CONFIRMED:
+        raise Conflict(f"order {command.order_id} is confirmed and cannot be cancelled any more")
+    return (_cancelled(state, "cancelled by the customer", context),) if state.status.open else ()
 
 
 def due(event: OrderCreated, _outside: Outside) -> Command:
