@@ -15,11 +15,10 @@ import inventory.saga
 import orders.saga
 from chassis.envelope import Command, Event
 from chassis.problems import Conflict
-from contracts.inventory import StockReserved
+from contracts.inventory import AddProduct, ChangePrice, StockReserved
 from contracts.orders import CancelRequest, OrderCreated, PaymentRequested, Wanted
 from contracts.payments import PaymentAuthorized, PaymentDeclined
 from contracts.users import UserRegistered
-from inventory.domain import AddProduct, ChangePrice
 from inventory.reservations import ReservationOverdue
 from orders.placing import PlaceOrder
 from support.given import Fact, World

@@ -1,4 +1,4 @@
-"""What the inventory service says: its events about products and reservations, and the answers that it gives."""
+"""What the inventory service says: its events about products and reservations, what it takes, and what it answers."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar
@@ -13,6 +13,7 @@ TOPIC = "inventory"
 MAX_STOCK = 10**12
 
 Stock = Annotated[int, Field(ge=0, le=MAX_STOCK)]
+Restocking = Annotated[int, Field(strict=True, ge=1, le=MAX_STOCK)]
 
 
 class ProductEvent(Event):
@@ -69,6 +70,35 @@ class StockReleased(ReservationEvent):
 
 class StockCommitted(ReservationEvent):
     """The items have left the stock for good."""
+
+
+class AddProduct(Command):
+    """Put a product on offer. Wishing the very same again changes nothing."""
+
+    sku: Sku
+    name: Name
+    price: Money
+    stock: Stock
+
+
+class ChangePrice(Command):
+    """Ask another price from now on; accepted orders keep theirs."""
+
+    sku: Sku
+    price: Money
+
+
+class Restock(Command):
+    """Add pieces to the stock."""
+
+    sku: Sku
+    quantity: Restocking
+
+
+class ProductAccepted(Wire):
+    """The answer to a wish about a product: it is stored."""
+
+    sku: Sku
 
 
 class ProductAnswer(Wire):

@@ -4,9 +4,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from chassis.envelope import Wire
 from chassis.service import Reply, Service
-from contracts.inventory import Price, PricesAnswer, PricesRequest, ProductAnswer, ProductsAnswer
-from inventory.domain import ChangePrice, Restock, product, stock
+from contracts.inventory import (
+    AddProduct,
+    ChangePrice,
+    Price,
+    PricesAnswer,
+    PricesRequest,
+    ProductAccepted,
+    ProductAnswer,
+    ProductsAnswer,
+    Restock,
+)
+from contracts.values import Sku
+from inventory.domain import not_offered, product, stock
 from inventory.views import ALL, product_list
 
 PAGE_ROWS = 100  # of a view's page
@@ -20,6 +32,8 @@ class Api:
         self._service = service
         self.router = APIRouter()
         self.router.add_api_route("/products", self.products, methods=["GET"])
+        self.router.add_api_route("/product", self.product, methods=["GET"])
+        service.accept("/add-product", AddProduct, self.submit)
         service.accept("/prices", PricesRequest, self.prices)
         service.accept("/change-price", ChangePrice, self.submit)
         service.accept("/restock", Restock, self.submit)
@@ -35,15 +49,27 @@ class Api:
         ]
         following = page + 1 if len(rows) == PAGE_ROWS else None
         listed = ProductsAnswer(products=tuple(products), page=page, next=following)
-        return Reply(200, listed.model_dump(mode="json", by_alias=True)).response()
+        return _reply(listed).response()
+
+    async def product(self, sku: Annotated[Sku, Query()]) -> Response:
+        """Show a product as it stands, or raise `NotFound`."""
+        offered, books = await self._service.read(product(sku)), await self._service.read(stock(sku))
+        if offered is None or books is None:
+            raise not_offered(sku)
+        shown = ProductAnswer(sku=sku, name=offered.name, price=offered.price, available=books.available)
+        return _reply(shown).response()
 
     async def prices(self, question: PricesRequest, _request: Request) -> Reply:
         """Say what some products cost now; unknown ones are left out."""
         states = await self._service.read_many([product(sku) for sku in question.skus])
         known = PricesAnswer(prices=tuple(Price(sku=s.sku, price=s.price) for s in states.values()))
-        return Reply(200, known.model_dump(mode="json", by_alias=True))
+        return _reply(known)
 
-    async def submit(self, command: ChangePrice | Restock, request: Request) -> Reply:
-        """Ask another price from now on, or take pieces in."""
+    async def submit(self, command: AddProduct | ChangePrice | Restock, request: Request) -> Reply:
+        """Add a product, ask another price from now on, or take pieces in."""
         key = self._service.key(request, caller="", body=await request.body())
-        return await self._service.submit(command, Reply(202, {}), key=key)
+        return await self._service.submit(command, _reply(ProductAccepted(sku=command.sku)), key=key)
+
+
+def _reply(value: Wire) -> Reply:
+    return Reply(200, value.model_dump(mode="json", by_alias=True))

@@ -5,7 +5,8 @@ import json
 from importlib.resources import files
 
 from chassis.service import Reply, Service
-from inventory.domain import AddProduct, product
+from contracts.inventory import AddProduct
+from inventory.domain import product
 
 
 def catalogue() -> tuple[AddProduct, ...]:

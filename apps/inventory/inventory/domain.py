@@ -11,39 +11,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from chassis.envelope import Command, Event
+from chassis.envelope import Event
 from chassis.problems import Conflict, NotFound
 from chassis.rules import Context, Documents, Rules
-from contracts.inventory import MAX_STOCK, PriceChanged, ProductAdded, Stock
+from contracts.inventory import MAX_STOCK, AddProduct, ChangePrice, PriceChanged, ProductAdded, Restock
 from contracts.money import Money
-from contracts.values import Line, Name, OrderId, Sku
+from contracts.values import Line, OrderId, Sku
 
 rules = Rules()
-
-
-class AddProduct(Command):
-    """Put a product on offer. One that is on offer already stays as it is, so this may be repeated."""
-
-    sku: Sku
-    name: Name
-    price: Money
-    stock: Stock
-
-
-class ChangePrice(Command):
-    """Ask another price from now on; accepted orders keep theirs."""
-
-    sku: Sku
-    price: Money
-
-
-class Restock(Command):
-    """Add pieces to the stock."""
-
-    sku: Sku
-    quantity: int = Field(strict=True, ge=1, le=MAX_STOCK)
 
 
 class StockEvent(Event):
@@ -149,8 +126,11 @@ def not_offered(sku: str) -> NotFound:
 
 @rules.command(AddProduct, loads=lambda c: (product(c.sku), stock(c.sku)))
 def add_product(docs: Documents, command: AddProduct, context: Context) -> Sequence[Event]:
-    """Put a product on offer once."""
-    if docs[product(command.sku)] is not None:
+    """Put a product on offer once; refuse one that is on offer as something else."""
+    offered, books = docs[product(command.sku)], docs[stock(command.sku)]
+    if offered and books:
+        if (offered.name, offered.price, books.initial) != (command.name, command.price, command.stock):
+            raise Conflict(f"there is a product {command.sku} already, and it is another one", field="sku")
         return ()
     added = ProductAdded(
         sku=command.sku, name=command.name, price=command.price, stock=command.stock, at=context.moment

@@ -4,9 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from chassis.problems import Conflict, NotFound
-from contracts.inventory import MAX_STOCK, PriceChanged, ProductAdded
+from contracts.inventory import MAX_STOCK, AddProduct, ChangePrice, PriceChanged, ProductAdded, Restock
 from contracts.money import Money
-from inventory.domain import AddProduct, ChangePrice, Restock, Restocked, StockOpened, StockSold, product, rules, stock
+from inventory.domain import Restocked, StockOpened, StockSold, product, rules, stock
 from inventory.views import ProductRow, product_list
 from support.given import given
 
@@ -22,7 +22,20 @@ def test_a_new_product_comes_with_its_stock() -> None:
 
 
 def test_a_product_is_added_only_once() -> None:
-    given(rules, ADDED, OPENED, DEARER).when(ADD).then_nothing()
+    given(rules, ADDED, OPENED).when(ADD).then_nothing()
+
+
+@pytest.mark.parametrize("other", [{"name": "Green tea"}, {"price": Money(451)}, {"stock": 11}])
+def test_another_product_of_the_same_sku_is_refused(other: dict[str, object]) -> None:
+    given(rules, ADDED, OPENED).when(ADD.model_copy(update=other)).then_refused(Conflict, field="sku")
+
+
+def test_a_product_that_became_dearer_is_another_one() -> None:
+    given(rules, ADDED, OPENED, DEARER).when(ADD).then_refused(Conflict, field="sku")
+
+
+def test_pieces_that_came_in_later_do_not_make_it_another_one() -> None:
+    given(rules, ADDED, OPENED, Restocked(sku="TEA", quantity=5)).when(ADD).then_nothing()
 
 
 def test_a_price_changes() -> None:
