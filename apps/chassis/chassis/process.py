@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chassis import keys
+
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _current: ContextVar[str] = ContextVar("traceparent", default="")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -36,6 +38,7 @@ class Settings(BaseSettings):
     pubsub: str = "pubsub"
     lease: float = Field(default=10.0, gt=0)  # an owner that shows no life this long loses its lane
     answer_within: float = Field(default=10.0, gt=0)  # then a command is answered 503 or 504
+    request_bytes: int = Field(default=keys.REQUEST_BYTES, gt=0)
     queue_items: int = Field(default=4096, gt=0)
     backlog_records: int = Field(default=50_000, gt=0)  # unpublished records at which commands are refused
     drain_within: float = Field(default=20.0, gt=0)

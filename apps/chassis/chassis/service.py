@@ -227,12 +227,12 @@ class Service:
     # the application
 
     def _build(self) -> FastAPI:
-        app = FastAPI(title=self.name, lifespan=self._lifespan)
+        app = FastAPI(title=self.name, lifespan=self._lifespan, docs_url=None, redoc_url=None)
         app.add_exception_handler(Problem, _problem)
         app.add_exception_handler(SidecarError, _sidecar_error)
         app.add_exception_handler(RequestValidationError, _invalid)
         app.add_exception_handler(HTTPException, _http_error)
-        app.add_middleware(Edge, app_token=self.settings.app_api_token)
+        app.add_middleware(Edge, app_token=self.settings.app_api_token, request_bytes=self.settings.request_bytes)
         app.add_route("/health", self._health, include_in_schema=False)
         app.add_route("/ready", self._ready, include_in_schema=False)
         app.include_router(Operators(self).router)
@@ -301,9 +301,9 @@ class Service:
 class Edge:
     """Every request passes here: trace context, the app's own token, the bound on its size."""
 
-    def __init__(self, app: ASGIApp, app_token: str | None) -> None:
+    def __init__(self, app: ASGIApp, app_token: str | None, request_bytes: int) -> None:
         """`app_token`, where set, must come with every request (APP_API_TOKEN)."""
-        self._app, self._token = app, app_token
+        self._app, self._token, self._request_bytes = app, app_token, request_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
@@ -312,7 +312,7 @@ class Edge:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         process.follow(headers.get(b"traceparent", b"").decode("latin-1"))
-        limit = EVENTS_BYTES if scope["path"] == EVENTS else keys.REQUEST_BYTES
+        limit = EVENTS_BYTES if scope["path"] == EVENTS else self._request_bytes
         if (
             self._token
             and scope["path"] not in PROBES
