@@ -10,16 +10,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from outrigger import doctor as examination
+from outrigger import letters, zipkin
 from outrigger import logs as logfiles
+from outrigger import rebuild as rebuilding
 from outrigger import status as states
 from outrigger import up as running
-from outrigger import zipkin
 from outrigger.audit import audit as examine_ledgers
 from outrigger.errors import LauncherError
 from outrigger.home import find_home
 from outrigger.load import Tally, place_orders
 from outrigger.runtime import daprd
-from outrigger.state import RunState, read_run
+from outrigger.state import current_run
 
 app = typer.Typer(
     help="Runs the whole system on this machine: apps, sidecars and their broker.",
@@ -27,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(letters.app, name="dead-letters")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, alone, on stdout.")]
 
@@ -136,6 +139,18 @@ def audit(
 
 
 @app.command()
+def rebuild(view: Annotated[str, typer.Argument(help="Such as products.")]) -> None:
+    """Build a view anew from its service's journal, while everything goes on."""
+    run = current_run()
+    columns = TextColumn(view), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(view, total=None)
+        show = lambda done, of: progress.update(bar, completed=done, total=of)  # noqa: E731
+        done = asyncio.run(rebuilding.rebuild(run, view, show))
+    print(f"{view} of {done['service']} was rebuilt from {done['records']} records in {done['seconds']} s")
+
+
+@app.command()
 def runtime() -> None:
     """Find or build daprd and print where it is; fetch Zipkin too, without which all works but traces."""
     print(daprd(find_home()))
@@ -143,14 +158,6 @@ def runtime() -> None:
         zipkin.fetch()
     except LauncherError as error:
         print(f"outrigger: {error}", file=sys.stderr)
-
-
-def current_run() -> RunState:
-    """Return the live run of this folder, or say that there is none."""
-    run = read_run(find_home().run_file)
-    if run is None or not run.alive():
-        raise LauncherError("Nothing runs here: start it with `outrigger up`.")
-    return run
 
 
 def told(tally: Tally) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, Field, ValidationError
 
+from outrigger.errors import LauncherError
+from outrigger.home import find_home
 from outrigger.ports import LOOPBACK
 
 
@@ -106,3 +108,11 @@ def read_run(path: Path) -> RunState | None:
         return RunState.model_validate_json(path.read_text())
     except (OSError, ValidationError):
         return None
+
+
+def current_run() -> RunState:
+    """Return the live run of this folder, or say that there is none."""
+    run = read_run(find_home().run_file)
+    if run is None or not run.alive():
+        raise LauncherError("Nothing runs here: start it with `outrigger up`.")
+    return run
