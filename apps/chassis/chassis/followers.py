@@ -10,10 +10,11 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chassis import process
+from chassis import tracing
 from chassis.draft import Cause, parse
 from chassis.envelope import Command, Envelope, Event
 from chassis.executor import Executor
@@ -156,11 +157,14 @@ class World(Outside):
 
     async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
         """Call another service; raises the `Problem` it refused with, or `SidecarError`."""
-        return (await call(self._sidecar, app, method, body=body, headers={"idempotency-key": self.idempotency_key}))[1]
+        with tracing.span(method, kind="CLIENT", remote=app):  # by its name; the sidecar would tell only of itself
+            headers = {"idempotency-key": self.idempotency_key, "traceparent": tracing.unkept()}
+            return (await call(self._sidecar, app, method, body=body, headers=headers))[1]
 
     async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
         """Call an output binding; raises `SidecarError`."""
-        await self._sidecar.bind(binding, operation, data, metadata)
+        with tracing.span(operation, kind="CLIENT", remote=binding):
+            await self._sidecar.bind(binding, operation, data, metadata)
 
     async def read(self, ref: Ref[S]) -> S | None:
         """Read one document's state; raises `SidecarError`."""
@@ -208,7 +212,7 @@ class Reaction:
             slots.release()
 
     async def _until_settled(self, executor: Executor, event: dict[str, Any]) -> None:
-        process.follow(event.get("traceparent"))
+        tracing.follow(event.get("traceparent"))
         key = f"{self.name}/{event['eventId']}"
         attempt, pause = 1, FIRST_PAUSE
         while (reason := await self._attempt(executor, event, key)) is not None:
@@ -225,8 +229,10 @@ class Reaction:
     async def _attempt(self, executor: Executor, event: dict[str, Any], key: str) -> str | None:
         """Return why it failed, or None; an unknown outcome is a failure: it is asked again under the same key."""
         try:
-            if message := await reaction(self._reactor, self._sidecar, self._service, event, key):
-                await executor.submit(message)
+            # A deadline comes so late that its span would stretch every trace; what follows from it is seen.
+            with nullcontext() if self._reactor.after else tracing.span(self.name):
+                if message := await reaction(self._reactor, self._sidecar, self._service, event, key):
+                    await executor.submit(message)
         except (Problem, SidecarError) as error:
             return str(error)
         except Exception as error:
@@ -251,7 +257,7 @@ class Commands:
         handler = self.rules.commands[type(command).__name__]
         correlation = str(event.get("correlationId") or "")
         now = self._clock()
-        cause = Cause(uuid.uuid4().int, now, key, correlation, process.traceparent())
+        cause = Cause(uuid.uuid4().int, now, key, correlation, tracing.traceparent())
         return Message(key, handler, command, Context(now, key, correlation), cause, reaction=True)
 
 

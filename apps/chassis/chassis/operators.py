@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from chassis import keys
+from chassis import keys, tracing
 from chassis.circuits import State
 from chassis.envelope import Command
 from chassis.followers import Commands, reaction, relayed
@@ -111,6 +111,8 @@ class Operators:
         if not letter["open"]:
             raise Conflict(f"{wish.id} was already redriven")
         again = {"event": self._handle, "reaction": self._react, "publication": self._publish}[letter["kind"]]
+        if isinstance(letter["message"], dict):
+            tracing.follow(letter["message"].get("traceparent"))
         try:
             await again(wish.id, letter)
         except Problem:

@@ -3,20 +3,16 @@
 import gc
 import json
 import logging
-import re
-import secrets
 import socket
 import sys
-from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis import keys
+from chassis.tracing import traceparent
 
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_current: ContextVar[str] = ContextVar("traceparent", default="")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -42,30 +38,15 @@ class Settings(BaseSettings):
     queue_items: int = Field(default=4096, gt=0)
     backlog_records: int = Field(default=50_000, gt=0)  # unpublished records at which commands are refused
     drain_within: float = Field(default=20.0, gt=0)
+    traces_per_second: int = Field(default=10, ge=0)  # kept of those that begin here; 0 for none
+    trace_share: float = Field(default=1.0, ge=0, le=1)  # of which that many are chosen
+    spans: str = Field(default="", validation_alias="OTEL_EXPORTER_ZIPKIN_ENDPOINT")  # where they go; empty for nowhere
     careful_for: float = Field(default=300.0, ge=0)  # after an unclean end, see executor.py
 
     @property
     def sidecar_url(self) -> str:
         """Where this app's sidecar answers."""
         return self.dapr_http_endpoint or f"http://127.0.0.1:{self.dapr_http_port}"
-
-
-def traceparent() -> str:
-    """The trace context of the work at hand, or an empty string."""
-    return _current.get()
-
-
-def follow(incoming: str | None) -> str:
-    """Continue an incoming W3C `traceparent`, or begin a new trace where it is absent or malformed."""
-    valid = incoming if incoming and _TRACEPARENT.fullmatch(incoming) else None
-    context = valid or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    _current.set(context)
-    return context
-
-
-def well_formed(incoming: str | None) -> str | None:
-    """Return a `traceparent` that may be passed on, or None."""
-    return incoming if incoming and _TRACEPARENT.fullmatch(incoming) else None
 
 
 class JsonFormatter(logging.Formatter):
@@ -79,8 +60,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if match := _TRACEPARENT.fullmatch(traceparent()):
-            line["trace"] = match[1]
+        if trace := traceparent()[3:35]:
+            line["trace"] = trace
         line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

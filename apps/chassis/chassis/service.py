@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
-from chassis import keys, process
+from chassis import keys, process, tracing
 from chassis.daprd import Daprd
 from chassis.draft import Cause
 from chassis.engine import Engine, StoreUnfit
@@ -35,6 +35,7 @@ from chassis.work import Letter, Message, Redrive, Reply, Work
 
 EVENTS = "/events"
 PROBES = {"/health", "/ready"}  # asked by the platform, which has no token
+UNTRACED = PROBES | {EVENTS, "/dapr/subscribe", "/dapr/config", "/status", "/metrics"}
 KEY_LENGTH = 200
 EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
@@ -112,7 +113,7 @@ class Service:
         name = key.id if key else f"command/{seed.hex}"
         handler = self.rules.commands[type(command).__name__]
         work = Message(
-            name, handler, command, Context(now, name, ""), Cause(seed.int, now, name, "", process.traceparent()),
+            name, handler, command, Context(now, name, ""), Cause(seed.int, now, name, "", tracing.traceparent()),
             reply=reply, body_hash=key.body_hash if key else "",
         )  # fmt: skip
         return await self.engine.submit(work, key.size if key else 1024)
@@ -177,7 +178,10 @@ class Service:
         if isinstance(kind, str) and kind not in self.rules.events:
             return  # nobody here handles it: no inbox mark, no cost
         raw = orjson.dumps(data)
-        await self._engine().deliver(self._work(data, raw), len(raw))
+        told = data if isinstance(data, dict) else {}
+        producer, trace = str(told.get("origin", "")).partition("/")[0], told.get("traceparent", "")
+        with tracing.span(str(kind), kind="CONSUMER", remote=producer, parent=trace):
+            await self._engine().deliver(self._work(data, raw), len(raw))
 
     def _engine(self) -> Engine:
         if self.engine is None:
@@ -200,10 +204,9 @@ class Service:
         handler = self.rules.events.get(envelope.event_type)
         if handler is None:
             raise Invalid(f"nothing here handles {envelope.event_type}", field="eventType")
-        trace = process.follow(envelope.traceparent)
         now, correlation = self._engine().clock(), envelope.correlation_id or ""
         context = Context(now, envelope.event_id, correlation, envelope.revision, envelope.origin)
-        cause = Cause(uuid.uuid4().int, now, envelope.event_id, correlation, trace)
+        cause = Cause(uuid.uuid4().int, now, envelope.event_id, correlation, tracing.traceparent())
         return Message(envelope.event_id, handler, self.rules.catalogue.read(envelope), context, cause, raw=data)
 
     async def _events(self, request: Request) -> Response:
@@ -245,6 +248,7 @@ class Service:
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._live())] if self.engine else []
         tasks += [asyncio.create_task(self._start())] if self._starters else []
+        tasks += [asyncio.create_task(self._report())] if self.settings.spans else []
         try:
             yield
         finally:
@@ -277,6 +281,10 @@ class Service:
                 except (Problem, SidecarError) as error:
                     log.warning("start-up work is repeated", extra={"reason": str(error)[:300]})
                     await asyncio.sleep(1)
+
+    async def _report(self) -> None:
+        chosen = self.settings
+        await tracing.Reporter(self.name, chosen.spans, chosen.trace_share, chosen.traces_per_second).run()
 
     async def _health(self, _request: Request) -> Response:
         return _json({"service": self.name})
@@ -311,7 +319,6 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        process.follow(headers.get(b"traceparent", b"").decode("latin-1"))
         limit = EVENTS_BYTES if scope["path"] == EVENTS else self._request_bytes
         if (
             self._token
@@ -322,7 +329,30 @@ class Edge:
         elif int(headers.get(b"content-length", b"0")) > limit:
             await _rendered(_too_large(limit))(scope, receive, send)
         else:
-            await self._app(scope, _bounded(receive, limit), send)
+            await self._traced(headers, scope, _bounded(receive, limit), send)
+
+    async def _traced(self, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin or continue a trace. Deliveries have one for each event; probes have none."""
+        if scope["path"] in UNTRACED:
+            await self._app(scope, receive, send)
+            return
+        trace, outside = headers.get(b"traceparent", b"").decode("latin-1"), CALLER.encode() not in headers
+        with tracing.span("", kind="SERVER" if outside else "", parent=trace, outside=outside) as tags:
+            await self._app(scope, receive, send if tags is None else _telling(scope, send, tags))
+
+
+def _telling(scope: Scope, send: Send, tags: dict[str, str]) -> Send:
+    """Name the span by its route, which holds no ids, and the trace in the answer."""
+    trace = tracing.traceparent().encode()
+
+    async def telling(message: AsgiMessage) -> None:
+        if message["type"] == "http.response.start":
+            path = getattr(scope.get("route"), "path", scope["path"] if "endpoint" in scope else "")
+            tags.update({"name": f"{scope['method']} {path}", "http.status_code": str(message["status"])})
+            message = {**message, "headers": [*message["headers"], (b"traceresponse", trace)]}
+        await send(message)
+
+    return telling
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from chassis import process
+from chassis import tracing
 from chassis.circuits import Circuits
 from chassis.problems import MEDIA_TYPE, Problem
 
@@ -153,7 +153,7 @@ async def call(
     the circuit: it is raised as the `Problem` that the other service raised. A real failure raises `SidecarError`.
     """
     data = None if body is None else orjson.dumps(body)
-    sent = {"content-type": "application/json", "traceparent": process.traceparent(), **(headers or {})}
+    sent = {"content-type": "application/json", "traceparent": tracing.traceparent(), **(headers or {})}
     began = time.monotonic()
     answer = await sidecar.invoke(app, method, body=data, query=query, headers=sent, verb=verb)
     sidecar.circuits.heard(app, method, began, answer.status, answer.body)
