@@ -11,6 +11,7 @@ help: ## Show this list
 setup: ## Create .venv and find or build daprd (once; some minutes on a bare machine)
 	@dapr/local/uv.sh $(UV_VERSION) sync --locked
 	@.venv/bin/outrigger runtime >/dev/null
+	@.venv/bin/outrigger secrets >/dev/null
 	@mkdir -p .outrigger/data .outrigger/mail # the stores' files and the mails, also under `dapr run -f dapr`
 
 run: setup ## Start everything and say where to look; Ctrl-C stops it

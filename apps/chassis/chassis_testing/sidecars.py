@@ -108,7 +108,8 @@ def real_daprd(
     """Run a sidecar whose resources, log and working directory are in `folder`; yields when its components are up."""
     resources = folder / "resources"
     resources.mkdir(parents=True)
-    (resources / "components.yaml").write_text("---\n".join(components))
+    for number, text in enumerate(components):  # a file each: of resiliency policies only a file's first is read
+        (resources / f"{number}.yaml").write_text(text)
     ports = free_ports(3)
     sidecar = RealDaprd(f"http://{LOOPBACK}:{ports[0]}", folder / "daprd.log")
     command = [str(require_daprd()), *_flags(ports, resources, app_id=app_id, app_port=app_port, log_level=log_level)]

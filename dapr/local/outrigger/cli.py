@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from outrigger import doctor as examination
+from outrigger import faults as troubles
 from outrigger import letters, zipkin
 from outrigger import logs as logfiles
 from outrigger import rebuild as rebuilding
@@ -17,9 +18,11 @@ from outrigger import status as states
 from outrigger import up as running
 from outrigger.audit import audit as examine_ledgers
 from outrigger.errors import LauncherError
+from outrigger.faults import Mode
 from outrigger.home import find_home
 from outrigger.load import Tally, place_orders
 from outrigger.runtime import daprd
+from outrigger.secretfile import make_secrets
 from outrigger.state import current_run
 
 app = typer.Typer(
@@ -148,6 +151,27 @@ def rebuild(view: Annotated[str, typer.Argument(help="Such as products.")]) -> N
         show = lambda done, of: progress.update(bar, completed=done, total=of)  # noqa: E731
         done = asyncio.run(rebuilding.rebuild(run, view, show))
     print(f"{view} of {done['service']} was rebuilt from {done['records']} records in {done['seconds']} s")
+
+
+@app.command()
+def faults(
+    part: Annotated[str, typer.Argument(help="The bank.")],
+    mode: Annotated[Mode | None, typer.Option(help="What goes wrong; without it, show what does now.")] = None,
+    rate: Annotated[float, typer.Option(min=0, max=1, help="The share of its calls that suffer.")] = 1.0,
+    delay: Annotated[float, typer.Option(min=0.001, max=600, help="Seconds that a slow call hangs.")] = 10.0,
+) -> None:
+    """Make the bank slow, failing, declining or unreachable, and (`--mode none`) well again."""
+    url = troubles.url_of(current_run(), part)
+    wanted = {"mode": mode, "rate": rate, "delay": delay} if mode else None
+    print(troubles.told(asyncio.run(troubles.change(url, wanted))))
+
+
+@app.command()
+def secrets() -> None:
+    """Make the keys that are missing in the file behind the secret store, and say where it is."""
+    path = find_home().secrets
+    make_secrets(path)
+    print(path)
 
 
 @app.command()

@@ -49,6 +49,11 @@ class Home:
         return self.work / "mail"
 
     @property
+    def secrets(self) -> Path:
+        """What the secret store holds; readable by its owner alone."""
+        return self.work / "secrets.json"
+
+    @property
     def logs(self) -> Path:
         """One file a process."""
         return self.work / "logs"

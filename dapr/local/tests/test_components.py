@@ -65,3 +65,19 @@ def test_mail_goes_where_a_run_made_room_and_nobody_else_sends_any(home: Home) -
     assert folder.resolve() == home.mail
     document = yaml.safe_load((home.root / "components/mail/localstorage/mail.yaml").read_text())
     assert document["scopes"] == ["notifications"]
+
+
+def test_only_payments_knows_the_bank_and_its_key(home: Home) -> None:
+    for name in ("bank", "secrets"):
+        text = (home.root / f"components/platform/{name}.yaml").read_text()
+        assert yaml.safe_load(text)["scopes"] == ["payments"]
+
+
+def test_no_app_may_read_a_secret(home: Home) -> None:
+    assert {"storeName": "secrets", "defaultAccess": "deny"} in spec(home, "dapr/config.yaml")["secrets"]["scopes"]
+
+
+def test_the_bank_is_never_asked_twice_by_a_sidecar(home: Home) -> None:
+    """Payments does that itself, under the same key."""
+    targets = spec(home, "components/platform/resiliency.yaml")["targets"]
+    assert targets["apps"]["bank"] == {"timeout": "call", "circuitBreaker": "call"}

@@ -59,4 +59,6 @@ def test_a_folder_that_is_not_there_is_refused(home: Home) -> None:
 
 
 def test_the_kinds_tell_which_parts_are_needed(home: Home) -> None:
-    assert resource_kinds(folders(home)) == {"bindings.localstorage", "pubsub.redis", "state.sqlite"}
+    assert resource_kinds(folders(home)) == {
+        "HTTPEndpoint/bank", "bindings.localstorage", "pubsub.redis", "secretstores.local.file", "state.sqlite",
+    }  # fmt: skip

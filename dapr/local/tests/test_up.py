@@ -111,7 +111,7 @@ def test_up_prints_a_command_that_works_and_down_leaves_nothing(project: Project
     assert f"http://127.0.0.1:{project.port}/api/v1/orders" in printed
     assert '"sku": "kayak"' in printed
     processes = project.processes()
-    assert len(processes) == 5
+    assert {"valkey", "bank", "orders.app", "orders.daprd"} <= {state.name for state in project.run.processes()}
     assert project.outrigger("down").returncode == 0
     assert all_gone(processes)
     assert not project.home.run_file.exists()
