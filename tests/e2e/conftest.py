@@ -43,4 +43,4 @@ def system(installed: Installation) -> Iterator[Installation]:
 @pytest.fixture
 def customer(system: Installation) -> Customer:
     """Return somebody who has never ordered before."""
-    return Customer(system)
+    return Customer.registered(system)

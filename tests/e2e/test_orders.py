@@ -48,5 +48,5 @@ def test_the_same_key_with_another_body_is_refused(customer: Customer) -> None:
 
 
 def test_somebody_elses_key_is_another_key(system: Installation, customer: Customer) -> None:
-    mine, theirs = (each.accepted("SAIL-LATEEN", key="ours") for each in (customer, Customer(system)))
+    mine, theirs = (each.accepted("SAIL-LATEEN", key="ours") for each in (customer, Customer.registered(system)))
     assert mine != theirs

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 from uuid import uuid4
 
@@ -21,10 +21,22 @@ PAUSE = 0.2  # s before a request that was not answered is repeated
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Somebody with a name of their own, at the gateway."""
+    """Somebody who is registered, at the gateway."""
 
     shop: Installation
-    user: str = field(default_factory=lambda: f"user-{uuid4()}")
+    user: str = ""
+
+    @classmethod
+    def registered(cls, shop: Installation) -> Self:
+        """Be somebody new."""
+        wish = {"name": "Ann Example", "email": "ann@example.org"}
+
+        def answer() -> Heard | None:
+            heard = cls(shop).ask("POST", "/api/v1/users", wish)
+            assert heard.status == 201 or heard.status in TRY_AGAIN, heard.content
+            return heard if heard.status == 201 else None
+
+        return cls(shop, eventually(answer, within=30, what="somebody is registered").json["userId"])
 
     def ask(self, verb: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Heard:
         """Ask the gateway; bytes are sent as they are."""
