@@ -157,9 +157,8 @@ class World(Outside):
 
     async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
         """Call another service; raises the `Problem` it refused with, or `SidecarError`."""
-        with tracing.span(method, kind="CLIENT", remote=app):  # by its name; the sidecar would tell only of itself
-            headers = {"idempotency-key": self.idempotency_key, "traceparent": tracing.unkept()}
-            return (await call(self._sidecar, app, method, body=body, headers=headers))[1]
+        headers = {"idempotency-key": self.idempotency_key}
+        return (await call(self._sidecar, app, method, body=body, headers=headers, alone=True))[1]
 
     async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
         """Call an output binding; raises `SidecarError`."""

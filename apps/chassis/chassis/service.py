@@ -336,7 +336,8 @@ class Edge:
         if scope["path"] in UNTRACED:
             await self._app(scope, receive, send)
             return
-        trace, outside = headers.get(b"traceparent", b"").decode("latin-1"), CALLER.encode() not in headers
+        trace = headers.get(b"traceparent", b"").decode("latin-1")
+        outside = "" if CALLER.encode() in headers else scope["method"]
         with tracing.span("", kind="SERVER" if outside else "", parent=trace, outside=outside) as tags:
             await self._app(scope, receive, send if tags is None else _telling(scope, send, tags))
 

@@ -11,7 +11,7 @@ import random
 import re
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -41,16 +41,20 @@ class Reporter:
     every: float = 1.0  # s between reports
     spans: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=QUEUE))
     _second: int = 0
-    _kept: int = 0
+    _kept: Counter[str] = field(default_factory=Counter)
 
-    def keeps(self) -> bool:
-        """Decide about a trace that begins now: of the share that is looked at, the first so many of each second."""
+    def keeps(self, verb: str) -> bool:
+        """Decide about a trace that begins now: of the share that is looked at, the first so many of each second.
+
+        Each verb has a second of its own: somebody who looks all the time does not hide an order.
+        """
         if self.share < 1 and random.random() >= self.share:  # noqa: S311 - no secret
             return False
         if (second := int(time.monotonic())) != self._second:
-            self._second, self._kept = second, 0
-        self._kept += 1
-        return self._kept <= self.per_second
+            self._second = second
+            self._kept.clear()
+        self._kept[verb] += 1
+        return self._kept[verb] <= self.per_second
 
     async def run(self) -> None:
         """Report until cancelled, and then once more."""
@@ -86,14 +90,14 @@ def unkept() -> str:
     return f"{_current.get()[:53]}00" if _current.get() else ""
 
 
-def follow(incoming: object, *, outside: bool = False) -> str:
+def follow(incoming: object, *, outside: str = "") -> str:
     """Continue an incoming W3C `traceparent`, or begin a new trace where it is absent or malformed.
 
-    What comes from `outside` is kept only as far as a trace that begins here would be.
+    What comes from outside (then its verb is given) is kept only as far as a trace that begins here would be.
     """
     context = incoming if isinstance(incoming, str) and _TRACEPARENT.fullmatch(incoming) else ""
     if outside or not context:
-        keep = (not context or _kept(context)) and bool(_reporters) and _reporters[-1].keeps()
+        keep = (not context or _kept(context)) and bool(_reporters) and _reporters[-1].keeps(outside)
         context = f"{context[:53] or f'00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-'}{keep:02x}"
     _current.set(context)
     return context
@@ -101,7 +105,7 @@ def follow(incoming: object, *, outside: bool = False) -> str:
 
 @contextmanager
 def span(
-    name: str, *, kind: str = "", remote: str = "", parent: object = None, outside: bool = False
+    name: str, *, kind: str = "", remote: str = "", parent: object = None, outside: str = ""
 ) -> Iterator[dict[str, str] | None]:
     """Report the work inside as a span, where its trace is kept: of `parent`'s, else of the one at hand.
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from chassis.envelope import Command, Wire
 from chassis.service import Reply, Service
+from chassis.tracing import tag
 from contracts.inventory import AddProduct, ProductAccepted, ProductAnswer, ProductsAnswer, Restocking
 from contracts.money import Money
 from contracts.orders import OrderAccepted, OrderAnswer, OrderRequest, OrdersAnswer, OrderStatus
@@ -138,7 +139,9 @@ class Api:
     async def place(self, wish: OrderRequest, idempotency_key: Key = None) -> Response:
         """Accept an order. It is stored when this answers; how it ends is told at Location."""
         reply = await self._orders.post("place-order", _body(wish), key=_key(idempotency_key))
-        return _created(reply, "orders", _read(OrderAccepted, reply).order_id, status=202)
+        order_id = _read(OrderAccepted, reply).order_id
+        tag(order=order_id)  # so that Zipkin finds its trace
+        return _created(reply, "orders", order_id, status=202)
 
     async def order(self, order_id: OrderPath) -> Response:
         """Show an order: its status, items, total, and when each step happened."""

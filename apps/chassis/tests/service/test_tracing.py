@@ -185,29 +185,30 @@ async def test_a_path_that_nobody_knows_stands_in_no_span(house: House, reporter
 def test_the_first_so_many_of_a_second_are_kept(reporter: tracing.Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing.time, "monotonic", lambda: 7.5)
     reporter.per_second = 3
-    assert [reporter.keeps() for _ in range(5)] == [True, True, True, False, False]
+    assert [reporter.keeps("GET") for _ in range(5)] == [True, True, True, False, False]
+    assert reporter.keeps("POST")
     monkeypatch.setattr(tracing.time, "monotonic", lambda: 8.1)
-    assert reporter.keeps()
+    assert reporter.keeps("POST")
 
 
 @pytest.mark.parametrize(("share", "per_second"), [(0.0, 10), (1.0, 0)])
 def test_none_are_kept_where_none_are_wanted(reporter: tracing.Reporter, share: float, per_second: int) -> None:
     reporter.share, reporter.per_second = share, per_second
-    assert not any(reporter.keeps() for _ in range(20))
+    assert not any(reporter.keeps("POST") for _ in range(20))
 
 
 def test_a_share_is_a_share(reporter: tracing.Reporter) -> None:
     reporter.share, reporter.per_second = 0.5, 10_000
-    assert 300 < sum(reporter.keeps() for _ in range(1000)) < 700
+    assert 300 < sum(reporter.keeps("POST") for _ in range(1000)) < 700
 
 
 def test_a_stranger_s_wish_counts_as_ours_do_and_a_colleague_s_is_done(reporter: tracing.Reporter) -> None:
     reporter.per_second = 0
-    assert tracing.follow(KEPT, outside=True) == UNKEPT
+    assert tracing.follow(KEPT, outside="GET") == UNKEPT
     assert tracing.follow(KEPT) == KEPT
     reporter.per_second = 1000
-    assert tracing.follow(KEPT, outside=True) == KEPT
-    assert tracing.follow(UNKEPT, outside=True) == UNKEPT
+    assert tracing.follow(KEPT, outside="GET") == KEPT
+    assert tracing.follow(UNKEPT, outside="GET") == UNKEPT
 
 
 def test_without_zipkin_nothing_is_kept() -> None:
