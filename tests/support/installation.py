@@ -150,7 +150,7 @@ class Installation:
     def serving(self) -> bool:
         """Tell whether every app and every sidecar serves now."""
         services = self.run.services.values()
-        return all(_ok(one.app_url, "/ready") and _ok(one.sidecar_url, "/v1.0/healthz") for one in services)
+        return all(reachable(one.app_url, "/ready") and reachable(one.sidecar_url, "/v1.0/healthz") for one in services)
 
     # behind the scenes
 
@@ -204,7 +204,8 @@ def ask(
         connection.close()
 
 
-def _ok(url: str, path: str) -> bool:
+def reachable(url: str, path: str) -> bool:
+    """Tell whether a request is answered well."""
     try:
         return ask(url, "GET", path).status in {200, 204}
     except (OSError, http.client.HTTPException):
