@@ -4,7 +4,8 @@ Nothing runs but pure code and the bank's book. Whatever is drawn, customers who
 ends, all services and the bank agree on its end, and the books of every product balance.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from random import Random
 from typing import TypeVar
 
@@ -137,21 +138,26 @@ def _one_of(chance: Random, likely: Mapping[T, int]) -> T:
 @for_all(chance=st.randoms(use_true_random=True))
 def test_every_order_ends_and_the_books_balance(chance: Random) -> None:
     """True chance, not Hypothesis's: what it looks for is deep, and what it finds need not be small."""
-    shop = Shop()
-    for number in range(chance.randint(1, 3)):
-        shop.place(number, chance.sample(sorted(STOCK), chance.choice([1, 1, 2])), chance.choice(USERS))
-    shop.broke = {order_id for order_id in shop.ends() if chance.random() < 1 / 8}
-    for _ in range(chance.randrange(120)):
-        take(shop, chance)
-        shop.check()
-    shop.settle()
-    shop.agree()
+    with closing(Shop()) as shop:
+        for number in range(chance.randint(1, 3)):
+            shop.place(number, chance.sample(sorted(STOCK), chance.choice([1, 1, 2])), chance.choice(USERS))
+        shop.broke = {order_id for order_id in shop.ends() if chance.random() < 1 / 8}
+        for _ in range(chance.randrange(120)):
+            take(shop, chance)
+            shop.check()
+        shop.settle()
+        shop.agree()
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    with closing(Shop()) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("trouble", Trouble)
-def test_the_good_way(trouble: Trouble) -> None:
+def test_the_good_way(shop: Shop, trouble: Trouble) -> None:
     """Also where every call goes wrong at first."""
-    shop = Shop()
     shop.place(1, ["TEA", "CUP"])
     while shop.flying:
         shop.deliver(0)
@@ -161,8 +167,7 @@ def test_the_good_way(trouble: Trouble) -> None:
     shop.agree()
 
 
-def test_what_the_bank_declines_is_cancelled() -> None:
-    shop = Shop()
+def test_what_the_bank_declines_is_cancelled(shop: Shop) -> None:
     shop.broke = {"o-1"}
     shop.place(1, ["TEA"])
     shop.settle()
@@ -170,25 +175,22 @@ def test_what_the_bank_declines_is_cancelled() -> None:
     assert shop.ends() == {"o-1": "cancelled"}
 
 
-def test_what_is_not_there_cannot_be_bought() -> None:
-    shop = Shop()
+def test_what_is_not_there_cannot_be_bought(shop: Shop) -> None:
     shop.place(1, ["TEA", "POT"])
     shop.settle()
     shop.agree()
     assert shop.ends() == {"o-1": "cancelled"}
 
 
-def test_who_is_deactivated_orders_nothing_more() -> None:
-    shop = Shop()
+def test_who_is_deactivated_orders_nothing_more(shop: Shop) -> None:
     shop.submit("users", DeactivateUser(user_id="u-1"))
     shop.settle()
     with pytest.raises(Conflict):
         shop.place(1, ["TEA"])
 
 
-def test_an_order_that_nobody_owns_gives_everything_back() -> None:
+def test_an_order_that_nobody_owns_gives_everything_back(shop: Shop) -> None:
     """Events published by hand: orders does not know it, nor users its customer."""
-    shop = Shop()
     stranger = {
         "orderId": "x",
         "userId": "nobody",
@@ -206,8 +208,7 @@ def test_an_order_that_nobody_owns_gives_everything_back() -> None:
     assert shop.worlds["notifications"].states("mail")["created-x"].dropped.startswith("there is no user nobody")
 
 
-def test_a_new_price_is_known_to_orders() -> None:
-    shop = Shop()
+def test_a_new_price_is_known_to_orders(shop: Shop) -> None:
     shop.submit("inventory", ChangePrice.model_validate({"sku": "TEA", "price": 2}))
     shop.settle()
     shop.place(1, ["TEA"])

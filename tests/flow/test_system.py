@@ -1,14 +1,20 @@
 """An order's way through the gateway and both engines, in memory: what a client sees."""
 
+import json
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
 
+from bank.book import Movement
+from chassis import tracing
+from chassis.process import JsonFormatter
 from contracts.inventory import ProductsAnswer
 from contracts.orders import OrderAnswer
 from inventory.catalogue import catalogue, offer_catalogue
-from support.neighbours import STRANGER
 from support.system import System, running
+
+NAME, ADDRESS = "Zephyrine Quillfeather", "zephyrine.quillfeather@example.org"
 
 
 @pytest.fixture
@@ -53,6 +59,60 @@ async def test_an_order_is_accepted_and_confirmed(system: System) -> None:
     assert system.stock("PADDLE-ASH") == {"initial": 10**6, "available": 10**6 - 2, "reserved": 0, "committed": 2}
 
 
+async def test_an_order_is_paid_and_its_customer_told(system: System) -> None:
+    order = (await system.place(PADDLE_ASH=2)).json["orderId"]
+    await system.ended(order)
+    await system.until(lambda: len(system.mails(order)) == 2 and len(system.bank.movements(order)) == 2)
+    assert system.bank.movements(order) == [Movement.HELD, Movement.TAKEN]
+    assert {kind: str(mail["To"]) for kind, mail in system.mails(order).items()} == dict.fromkeys(
+        ["created", "confirmed"], "Ada Paddlewright <ada@example.org>"
+    )
+
+
+async def test_what_the_bank_declines_is_cancelled(system: System) -> None:
+    order = (await system.place(CANOE_CEDAR=41)).json["orderId"]
+    shown = await system.ended(order)
+    assert (shown["status"], shown["reason"]) == ("cancelled", "no more than 100000.00 at once")
+    await system.until(lambda: system.stock("CANOE-CEDAR")["reserved"] == 0)
+    await system.until(lambda: "cancelled" in system.mails(order))
+    assert system.bank.movements(order) == []
+
+
+async def test_who_registers_orders_at_once_and_who_is_deactivated_orders_no_more(system: System) -> None:
+    system.broker.lose = lambda topic, _entry: topic == "users"
+    user = await registered(system)
+    order = (await system.place(user=user, PADDLE_ASH=1)).json["orderId"]
+    await system.until(lambda: "confirmed" in system.mails(order))
+    assert str(system.mails(order)["confirmed"]["To"]) == f"{NAME} <{ADDRESS}>"
+    await system.ask("POST", f"/api/v1/users/{user}/deactivate")
+    refused = await system.place(user=user, PADDLE_ASH=1)
+    assert (refused.status, refused.json["field"]) == (409, "userId")
+
+
+async def test_a_name_and_an_address_are_told_to_nobody_but_the_mail(
+    system: System, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter = tracing.Reporter("everybody", "http://zipkin.example", per_second=1000)
+    monkeypatch.setattr(tracing, "_reporters", [reporter])
+    caplog.set_level(logging.DEBUG)
+    caplog.handler.setFormatter(JsonFormatter())
+    user = await registered(system)
+    order = (await system.place(user=user, PADDLE_ASH=1)).json["orderId"]
+    await system.until(lambda: "confirmed" in system.mails(order))
+    others = [store for name, store in system.stores.items() if name != "users"]
+    kept = "".join(row.value for store in others for row in store.rows.values())
+    spans = json.dumps(list(reporter.spans), ensure_ascii=False)
+    told = json.dumps(system.broker.published, ensure_ascii=False) + caplog.text + kept + spans
+    assert user in told
+    assert "reactor/send-mail" in spans, "else this proves nothing"
+    assert not [word for word in (NAME, ADDRESS, *NAME.split()) if word in told]
+
+
+async def registered(system: System) -> str:
+    """Register somebody with a name of their own."""
+    return (await system.ask("POST", "/api/v1/users", body={"name": NAME, "email": ADDRESS})).json["userId"]
+
+
 async def test_what_is_sold_out_cancels_the_order(system: System) -> None:
     heard = await system.place(FIGUREHEAD=1, PADDLE_ASH=1)
     shown = await system.ended(heard.json["orderId"])
@@ -82,7 +142,7 @@ async def test_an_unknown_product_names_its_field(system: System) -> None:
 
 async def test_an_unknown_user_names_the_field(system: System) -> None:
     items = [{"sku": "PADDLE-ASH", "quantity": 1}]
-    heard = await system.ask("POST", "/api/v1/orders", body={"userId": STRANGER, "items": items})
+    heard = await system.ask("POST", "/api/v1/orders", body={"userId": "nobody", "items": items})
     assert (heard.status, heard.json["field"]) == (422, "userId")
 
 

@@ -79,6 +79,10 @@ class Worlds(Outside):
         self._trouble = Trouble.NONE
         self._asking = ""
 
+    def close(self) -> None:
+        """Give the bank's book back."""
+        self.bank.close()
+
     # what may come next
 
     def submit(self, service: str, command: Command) -> None:
