@@ -70,6 +70,20 @@ def test_a_bank_that_dies_in_the_middle_is_asked_again(system: Installation, cus
     assert bank.movements(order) == TAKEN
 
 
+def test_payments_that_dies_while_it_asks_asks_again_and_pays_once(
+    system: Installation, customer: Customer, bank: Bank
+) -> None:
+    bank.trouble("slow", delay=2)
+    order = customer.accepted(SKU)
+    until(system, order, "asked")
+    for process in ("payments.app", "payments.daprd"):
+        eventually(system.kill(process), within=30, what=f"{process} is started again")
+    bank.trouble("none")
+    assert customer.ended(order)["status"] == "confirmed"
+    until(system, order, "captured")
+    assert bank.movements(order) == TAKEN
+
+
 def test_an_order_cancelled_while_the_bank_hangs_is_void(system: Installation, customer: Customer, bank: Bank) -> None:
     bank.trouble("slow", delay=2.5)
     order = customer.accepted(SKU)

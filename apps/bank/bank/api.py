@@ -7,11 +7,11 @@ machine and wants to see, or to make trouble.
 import hmac
 import logging
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Security
-from fastapi.security import APIKeyHeader
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bank.book import Book, OtherAmount, Payment, in_words
 from bank.faults import REFUSAL, Faults, Trouble, Troubled
@@ -38,37 +38,62 @@ class Authorization(Operation):
     amount: Amount
 
 
+Asked = TypeVar("Asked", bound=Operation)
+
+
 def create(book: Book, api_key: str) -> FastAPI:
     """Put the bank together."""
     trouble = Trouble()
     app = FastAPI(title="bank", docs_url=None, redoc_url=None)
-    app.include_router(_till(book, api_key))
+    Till(book, api_key).add_to(app)
     app.include_router(_office(book, trouble))
     app.add_middleware(Troubled, trouble=trouble)
     return app
 
 
-def _till(book: Book, api_key: str) -> APIRouter:
-    """Where money moves. SQLite is asked on the event loop: it answers faster than a thread would start."""
-    router = APIRouter(dependencies=[Depends(_lock(api_key))])
+class Till:
+    """Where money moves: plain routes, because a bank in the way of every order must cost little.
 
-    @router.post("/authorize")
-    async def authorize(wanted: Authorization, request: Request) -> dict[str, Any]:
+    SQLite is asked on the event loop: it answers faster than a thread would start.
+    """
+
+    def __init__(self, book: Book, api_key: str) -> None:
+        """Operations need `api_key`."""
+        self._book, self._key = book, api_key.encode()
+
+    def add_to(self, app: FastAPI) -> None:
+        """Open."""
+        app.add_route("/authorize", self.authorize, methods=["POST"])
+        app.add_route("/void", self.void, methods=["POST"])
+        app.add_route("/capture", self.capture, methods=["POST"])
+
+    async def authorize(self, request: Request) -> Response:
+        """Hold an amount, or decline it; another amount under the same key is refused (409)."""
+        wanted = await self._read(request, Authorization)
         refusal = getattr(request.state, REFUSAL, None)
         try:
-            return told(book.authorize(wanted.key, int(wanted.amount * 100), refusal=refusal))
+            return JSONResponse(told(self._book.authorize(wanted.key, int(wanted.amount * 100), refusal=refusal)))
         except OtherAmount as other:
             raise HTTPException(409, str(other)) from None
 
-    @router.post("/void")
-    async def void(wanted: Operation) -> dict[str, Any]:
-        return told(book.void(wanted.key))
+    async def void(self, request: Request) -> Response:
+        """Let go, for good."""
+        wanted = await self._read(request, Operation)
+        return JSONResponse(told(self._book.void(wanted.key)))
 
-    @router.post("/capture")
-    async def capture(wanted: Operation) -> dict[str, Any]:
-        return told(book.capture(wanted.key))
+    async def capture(self, request: Request) -> Response:
+        """Take what is held."""
+        wanted = await self._read(request, Operation)
+        return JSONResponse(told(self._book.capture(wanted.key)))
 
-    return router
+    async def _read(self, request: Request, model: type[Asked]) -> Asked:
+        """Let nobody in without the key (401), and nothing that makes no sense (422)."""
+        if not hmac.compare_digest(request.headers.get("x-api-key", "").encode(), self._key):
+            raise HTTPException(401, "the X-Api-Key is missing or wrong")
+        try:
+            return model.model_validate_json(await request.body())
+        except ValidationError as error:
+            raise HTTPException(422, error.errors(include_url=False, include_context=False)) from None
 
 
 def _office(book: Book, trouble: Trouble) -> APIRouter:
@@ -102,13 +127,3 @@ def told(payment: Payment) -> dict[str, Any]:
     """Show a payment; an amount is text with two places."""
     amount = None if payment.amount is None else in_words(payment.amount)
     return {"key": payment.key, "status": payment.status, "reason": payment.reason, "amount": amount}
-
-
-def _lock(api_key: str) -> Any:
-    header = APIKeyHeader(name="X-Api-Key", auto_error=False)
-
-    async def check(given: Annotated[str | None, Security(header)]) -> None:
-        if not hmac.compare_digest((given or "").encode(), api_key.encode()):
-            raise HTTPException(401, "the X-Api-Key is missing or wrong")
-
-    return check
