@@ -3,10 +3,10 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test bench clean
+.PHONY: help setup run check test bench screenshot clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## Create .venv and find or build daprd (once; some minutes on a bare machine)
 	@dapr/local/uv.sh $(UV_VERSION) sync --locked
@@ -30,6 +30,9 @@ test: setup check ## All of check, then everything on real sidecars and a real b
 
 bench: setup ## Accepted orders a second beside honest baselines (about three minutes); writes .outrigger/bench.json
 	@PYTHONPATH=tests .venv/bin/python -m load
+
+screenshot: setup ## Take the README's picture of the status page, from a real run (needs Chromium)
+	@PYTHONPATH=tests .venv/bin/python -m screenshot
 
 clean: ## Remove what runs and checks leave (.outrigger, caches); .venv and the built daprd stay
 	@if [ -f .outrigger/run.json ] && [ -x .venv/bin/outrigger ]; then .venv/bin/outrigger down; fi

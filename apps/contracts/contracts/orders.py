@@ -112,13 +112,15 @@ class CancelRequest(Command):
 
 
 class OrderBrief(Wire):
-    """An order as one line of a list."""
+    """An order as one line of a list, and when each of its steps happened."""
 
     order_id: OrderId
     user_id: UserId
     status: str
+    reason: str | None = None
     total: Money
     placed_at: datetime | None = None
+    timeline: tuple[OrderMoment, ...] = ()
 
 
 class OrdersAnswer(Wire):

@@ -63,8 +63,9 @@ class ProblemAnswer(BaseModel):
 class Api:
     """The routes of version 1."""
 
-    def __init__(self, service: Service) -> None:
-        """`service` calls the others."""
+    def __init__(self, service: Service, noted: Callable[[str, str], None] = lambda _order, _user: None) -> None:
+        """`service` calls the others; `noted` hears of every order that is accepted, and whose it is."""
+        self._noted = noted
         fallback = Fallback()
         self._users, self._inventory, self._orders = (
             Upstream(service, app, fallback) for app in ("users", "inventory", "orders")
@@ -141,6 +142,7 @@ class Api:
         reply = await self._orders.post("place-order", _body(wish), key=_key(idempotency_key))
         order_id = _read(OrderAccepted, reply).order_id
         tag(order=order_id)  # so that Zipkin finds its trace
+        self._noted(order_id, wish.user_id)
         return _created(reply, "orders", order_id, status=202)
 
     async def order(self, order_id: OrderPath) -> Response:

@@ -5,16 +5,23 @@ from chassis.service import Service
 from gateway.api import Api
 from gateway.bounds import Bounds
 from gateway.docs import describe
+from gateway.page import Page
+
+BEHIND = ("users", "orders", "inventory", "payments", "notifications")
 
 
 class Settings(process.Settings):
     """What an operator may set, beside what every service has."""
 
+    otel_exporter_zipkin_endpoint: str = ""  # the page links to its host
     request_bytes: int = 64 * 1024  # ten times the largest order
 
 
-service = Service("gateway", settings=Settings())
-service.routes(Api(service).router)
+settings = Settings()
+service = Service("gateway", settings=settings)
+page = Page(service, BEHIND, traces=settings.otel_exporter_zipkin_endpoint)
+service.routes(Api(service, page.live.note).router)
+service.routes(page.router)
 app = service.app
 describe(app)
 app.add_middleware(Bounds)

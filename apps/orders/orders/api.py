@@ -103,8 +103,8 @@ def _reply(value: Wire) -> Reply:
 def brief(state: OrderState) -> OrderBrief:
     """Show an order as one line of a list."""
     return OrderBrief(
-        order_id=state.order_id, user_id=state.user_id, status=state.status, total=state.total,
-        placed_at=state.timeline[0].at,
+        order_id=state.order_id, user_id=state.user_id, status=state.status, reason=state.reason, total=state.total,
+        placed_at=state.timeline[0].at, timeline=_timeline(state),
     )  # fmt: skip
 
 
@@ -117,5 +117,9 @@ def answer(state: OrderState) -> OrderAnswer:
         reason=state.reason,
         items=state.items,
         total=state.total,
-        timeline=tuple(OrderMoment(status=moment.status, at=moment.at) for moment in state.timeline),
+        timeline=_timeline(state),
     )
+
+
+def _timeline(state: OrderState) -> tuple[OrderMoment, ...]:
+    return tuple(OrderMoment(status=moment.status, at=moment.at) for moment in state.timeline)
