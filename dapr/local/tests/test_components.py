@@ -56,6 +56,15 @@ def test_the_circuit_breaker_is_half_of_ten_calls(home: Home) -> None:
     assert (breaker["interval"], breaker["timeout"]) == ("10s", "30s")
 
 
+def test_sidecars_begin_no_trace_but_follow_ours(home: Home) -> None:
+    """At a rate of 0 they would not even follow; at a greater one every call to a store is a trace."""
+    tracing = spec(home, "dapr/config.yaml")["tracing"]
+    assert isinstance(tracing["samplingRate"], str)
+    assert 0 < float(tracing["samplingRate"]) < 1e-6
+    apps = yaml.safe_load(home.template.read_text())["common"]["env"]["OTEL_EXPORTER_ZIPKIN_ENDPOINT"]
+    assert tracing["zipkin"]["endpointAddress"] == apps == "http://localhost:9411/api/v2/spans"
+
+
 def test_components_may_change_live(home: Home) -> None:
     assert {"name": "HotReload", "enabled": True} in spec(home, "dapr/config.yaml")["features"]
 
