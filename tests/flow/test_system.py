@@ -192,6 +192,89 @@ async def test_an_order_published_by_hand_gives_its_goods_back(system: System) -
     assert system.stock("PADDLE-ASH")["available"] == 10**6
 
 
+async def test_a_customer_from_registration_to_deactivation(system: System) -> None:
+    anna = {"name": "Anna", "email": "anna@example.org"}
+    made = await system.ask("POST", "/api/v1/users", body=anna)
+    user = made.json["userId"]
+    assert (made.status, made.headers["location"]) == (201, f"/api/v1/users/{user}")
+    order = {"userId": user, "items": [{"sku": "PADDLE-ASH", "quantity": 1}]}
+    placed = [(await system.ask("POST", "/api/v1/orders", body=order)).json["orderId"] for _ in range(3)]
+    await system.until(lambda: _listed_orders(system, user, 3))
+    assert await _orders(system, user, count=2) == placed[:0:-1]
+    assert (await system.ask("POST", f"/api/v1/users/{user}/deactivate")).json["active"] is False
+    await system.until(lambda: _refused(system, order))
+    assert (await system.ask("GET", f"/api/v1/users/{user}")).json == {**anna, "userId": user, "active": False}
+
+
+async def _orders(system: System, user: str, count: int = 20) -> list[str]:
+    heard = await system.ask("GET", f"/api/v1/users/{user}/orders", query={"count": str(count)})
+    return [order["orderId"] for order in heard.json["orders"]]
+
+
+async def _listed_orders(system: System, user: str, count: int) -> bool:
+    return len(await _orders(system, user)) == count
+
+
+async def _refused(system: System, order: dict[str, object]) -> bool:
+    return (await system.ask("POST", "/api/v1/orders", body=order)).status == 409
+
+
+async def test_a_product_from_its_first_offer_to_its_sale(system: System) -> None:
+    drum = {"sku": "DRUM", "name": "Drum", "price": 30, "stock": 1}
+    made = await system.ask("POST", "/api/v1/products", body=drum)
+    assert (made.status, made.headers["location"]) == (201, "/api/v1/products/DRUM")
+    assert (await system.ask("POST", "/api/v1/products", body={**drum, "price": 31})).status == 409
+    await system.ask("PUT", "/api/v1/products/DRUM/price", body={"price": 32.5})
+    await system.ask("POST", "/api/v1/products/DRUM/restock", body={"quantity": 2})
+    shown = (await system.ask("GET", "/api/v1/products/DRUM")).json
+    assert shown == {"sku": "DRUM", "name": "Drum", "price": 32.5, "available": 3}
+    await system.until(lambda: "doc:price:DRUM" in system.stores["orders"].rows)
+    ended = await system.ended((await system.place(DRUM=3)).json["orderId"])
+    assert ended["status"] == "confirmed"
+    assert ended["total"] >= 90
+
+
+async def test_the_bank_has_what_the_customer_pays(system: System) -> None:
+    order_id = (await system.place(CUP_ENAMEL=1)).json["orderId"]
+    total = (await system.ended(order_id))["total"]
+    await system.until(lambda: _at_the_bank(system, order_id) == ("captured", total))
+
+
+async def test_what_the_bank_declines_is_cancelled_and_put_back(system: System) -> None:
+    """It declines by itself what is beyond its limit."""
+    await system.ask("PUT", "/api/v1/products/PADDLE-ASH/price", body={"price": 100_000.01})
+
+    async def too_dear() -> str | None:
+        order_id = (await system.place(PADDLE_ASH=1)).json["orderId"]
+        return order_id if (await system.order(order_id))["total"] > 100_000 else None
+
+    shown = await system.ended(await system.until(too_dear))
+    assert shown["status"] == "cancelled"
+    assert [moment["status"] for moment in shown["timeline"]] == ["pending", "reserved", "cancelled"]
+    await system.until(lambda: system.stock("PADDLE-ASH")["reserved"] == 0)
+
+
+async def test_a_customer_changes_their_mind(system: System) -> None:
+    order_id = (await system.place(PADDLE_ASH=1)).json["orderId"]
+    heard = [await system.ask("POST", f"/api/v1/orders/{order_id}/cancel") for _ in range(2)]
+    assert [(each.status, each.json["status"]) for each in heard] == [(200, "cancelled")] * 2
+    shown = await system.ended(order_id)
+    assert shown["reason"] == "cancelled by the customer"
+    await system.until(lambda: system.stock("PADDLE-ASH")["reserved"] == 0)
+
+
+async def test_a_confirmed_order_stays(system: System) -> None:
+    order_id = (await system.place(PADDLE_ASH=1)).json["orderId"]
+    await system.ended(order_id)
+    heard = await system.ask("POST", f"/api/v1/orders/{order_id}/cancel")
+    assert (heard.status, heard.json["title"]) == (409, "Conflict")
+
+
+def _at_the_bank(system: System, order_id: str) -> tuple[str, float]:
+    payment = next(payment for payment, _ in system.bank.page("", 1000) if payment.key == order_id)
+    return payment.status, (payment.amount or 0) / 100
+
+
 async def test_a_restart_adds_nothing(system: System) -> None:
     before = dict(system.stores["inventory"].rows)
     await offer_catalogue(system.services["inventory"])
