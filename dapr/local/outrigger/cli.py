@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ from outrigger.audit import audit as examine_ledgers
 from outrigger.errors import LauncherError
 from outrigger.faults import Mode
 from outrigger.home import find_home
-from outrigger.load import Tally, place_orders
+from outrigger.load import Moods, Tally, place_orders
 from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
 from outrigger.state import current_run
@@ -111,20 +112,26 @@ def doctor() -> None:
 
 @app.command()
 def order(
+    *,
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Until each is confirmed or cancelled.")] = False,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds; what has not ended by then counts as open.")
     ] = 120.0,
+    cancel_percent: Annotated[
+        int, typer.Option(min=0, max=50, help="Of customers who cancel shortly after ordering.")
+    ] = 0,
+    reject_percent: Annotated[int, typer.Option(min=0, max=50, help="Of orders of more than is in stock.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Place orders and say how they ended."""
+    moods = Moods(cancel_percent, reject_percent)
     url = current_run().gateway
     columns = TextColumn("orders"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("orders", total=count)
-        work = place_orders(url, count=count, wait=wait, within=timeout, each=lambda: progress.advance(bar))
-        tally = asyncio.run(work)
+        advance = partial(progress.advance, bar)
+        tally = asyncio.run(place_orders(url, count=count, wait=wait, within=timeout, moods=moods, each=advance))
     print(json.dumps(tally.summary()) if as_json else told(tally))
 
 

@@ -14,6 +14,44 @@ from outrigger.errors import LauncherError
 AT_ONCE = 32
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5  # s between two looks at an order: it grows with its age
 _PAUSE = 0.3  # s before a request that found no room is repeated
+_USERS = 20  # that a new shop knows: user-1 and so on
+_MOST = 100  # pieces of a product in one order
+_SECOND_THOUGHTS = (0.0, 0.05, 0.1, 0.2, 0.5)  # s until a customer cancels: some orders are still pending then
+
+
+@dataclass(frozen=True, slots=True)
+class Moods:
+    """How many in a hundred customers cancel, and how many order more than there is; spread evenly."""
+
+    cancel: int = 0
+    reject: int = 0
+
+    def of(self, number: int) -> str:
+        """Return what the customer with this number does: `cancel`, `reject` or `buy`."""
+        place = number * 37 % 100  # every place once in a hundred
+        return "cancel" if place < self.cancel else "reject" if place < self.cancel + self.reject else "buy"
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """What can be ordered: products of which there is plenty, and those of which no hundred are left."""
+
+    plenty: Sequence[str]
+    scarce: Sequence[str]
+
+    @classmethod
+    def of(cls, products: Sequence[dict[str, Any]]) -> "Goods":
+        """Sort the catalogue; if all is scarce, whatever there is."""
+        plenty = [product["sku"] for product in products if product["available"] >= _MOST]
+        scarce = [product["sku"] for product in products if product["available"] < _MOST]
+        return cls(plenty or scarce, scarce)
+
+    def order(self, number: int, mood: str) -> dict[str, Any]:
+        """Write an order, of one or two pieces or of more than there is."""
+        reject = mood == "reject"
+        skus, quantity = (self.scarce, _MOST) if reject else (self.plenty, 1 + number % 2)
+        item = {"sku": skus[number % len(skus)], "quantity": quantity}
+        return {"userId": f"user-{1 + number % _USERS}", "items": [item]}
 
 
 @dataclass(slots=True)
@@ -42,21 +80,25 @@ def percentile(seconds: list[float], percent: int) -> float | None:
 
 
 async def place_orders(
-    url: str, *, count: int, wait: bool, within: float, each: Callable[[], None] = lambda: None
-) -> Tally:
-    """Place `count` orders of one or two pieces, spread over the catalogue; with `wait` until each has ended.
+    url: str, *, count: int, wait: bool, within: float, moods: Moods | None = None,
+    each: Callable[[], None] = lambda: None,
+) -> Tally:  # fmt: skip
+    """Place `count` orders, spread over customers and the catalogue; with `wait` until each has ended.
 
     What has not ended `within` that many seconds counts as open. `each` is called for every order that is done with.
     """
-    tally, room = Tally(), asyncio.Semaphore(AT_ONCE)
+    tally, room, moods = Tally(), asyncio.Semaphore(AT_ONCE), moods or Moods()
     async with Edge.at(url) as edge:
         deadline = time.monotonic() + within
-        skus = [product["sku"] for product in await _catalogue(edge, deadline)]
+        goods = Goods.of(await _catalogue(edge, deadline))
+        if moods.reject and not goods.scarce:
+            raise LauncherError("There is plenty of everything, so no order can be made to fail for lack of stock.")
 
         async def one(number: int) -> None:
-            order = {"userId": "user-1", "items": [{"sku": skus[number % len(skus)], "quantity": 1 + number % 2}]}
+            mood = moods.of(number)
+            second_thought = _SECOND_THOUGHTS[number % len(_SECOND_THOUGHTS)] if mood == "cancel" else None
             async with room:
-                await _one(edge, order, tally, wait=wait, deadline=deadline)
+                await _one(edge, goods.order(number, mood), tally, second_thought, wait=wait, deadline=deadline)
             each()
 
         await _all_or_first_fault([one(number) for number in range(count)])
@@ -74,9 +116,14 @@ async def _all_or_first_fault(works: Sequence[Coroutine[Any, Any, None]]) -> Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _one(edge: Edge, order: dict[str, Any], tally: Tally, *, wait: bool, deadline: float) -> None:
+async def _one(
+    edge: Edge, order: dict[str, Any], tally: Tally, second_thought: float | None, *, wait: bool, deadline: float
+) -> None:
     began = time.monotonic()
     order_id = await _placed(edge, order, deadline)
+    if order_id and second_thought is not None:
+        await asyncio.sleep(second_thought)
+        await _cancelled(edge, order_id, deadline)
     status = await _end_of(edge, order_id, deadline) if order_id and wait else None
     tally.ended[status or "open"] += 1
     if status:
@@ -92,6 +139,17 @@ async def _placed(edge: Edge, order: dict[str, Any], deadline: float) -> str | N
         except Busy:
             await asyncio.sleep(_PAUSE)
     return None
+
+
+async def _cancelled(edge: Edge, order_id: str, deadline: float) -> None:
+    key = str(uuid4())
+    while time.monotonic() < deadline:
+        try:
+            await edge.cancel(order_id, key)
+        except Busy:
+            await asyncio.sleep(_PAUSE)
+        else:
+            break
 
 
 async def _end_of(edge: Edge, order_id: str, deadline: float) -> str | None:

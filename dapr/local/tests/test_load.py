@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from outrigger.errors import LauncherError
-from outrigger.load import AT_ONCE, percentile, place_orders
+from outrigger.load import AT_ONCE, Moods, percentile, place_orders
 from outrigger.ports import LOOPBACK
+
+PRODUCTS = ({"sku": "kayak", "available": 500}, {"sku": "paddle", "available": 100}, {"sku": "relic", "available": 5})
 
 
 @dataclass
@@ -21,7 +24,10 @@ class Gateway:
     refuses: int = 0
     invalid: bool = False
     url: str = ""
-    products: list[dict[str, str]] = field(default_factory=lambda: [{"sku": "kayak"}, {"sku": "paddle"}])
+    products: list[dict[str, Any]] = field(default_factory=lambda: [dict(product) for product in PRODUCTS])
+    orders: list[dict[str, Any]] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    too_late: bool = False
     keys: Counter[str] = field(default_factory=Counter)
     looks: Counter[str] = field(default_factory=Counter)
     ids: "count[int]" = field(default_factory=count)
@@ -36,7 +42,12 @@ class Gateway:
         if self.refuses:
             self.refuses -= 1
             return web.json_response({}, status=503)
+        self.orders.append(await request.json())
         return web.json_response({"orderId": str(next(self.ids)), "status": "pending"}, status=202)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        self.cancelled.append(request.match_info["id"])
+        return web.json_response({}, status=409 if self.too_late else 200)
 
     async def look(self, request: web.Request) -> web.Response:
         order = request.match_info["id"]
@@ -50,6 +61,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     app.router.add_get("/api/v1/products", served.list_products)
     app.router.add_post("/api/v1/orders", served.place)
     app.router.add_get("/api/v1/orders/{id}", served.look)
+    app.router.add_post("/api/v1/orders/{id}/cancel", served.cancel)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, LOOPBACK, 0)
@@ -93,6 +105,38 @@ async def test_an_empty_catalogue_is_one_sentence(gateway: Gateway) -> None:
     gateway.products = []
     with pytest.raises(LauncherError, match="catalogue is empty"):
         await place_orders(gateway.url, count=1, wait=True, within=5)
+
+
+async def test_orders_are_spread_over_customers_and_over_what_there_is_plenty_of(gateway: Gateway) -> None:
+    await place_orders(gateway.url, count=40, wait=False, within=20)
+    assert {order["userId"] for order in gateway.orders} == {f"user-{number}" for number in range(1, 21)}
+    assert {item["sku"] for order in gateway.orders for item in order["items"]} == {"kayak", "paddle"}
+
+
+async def test_some_order_more_than_there_is(gateway: Gateway) -> None:
+    await place_orders(gateway.url, count=100, wait=False, within=20, moods=Moods(reject=2))
+    wanted = [item for order in gateway.orders for item in order["items"] if item["sku"] == "relic"]
+    assert [item["quantity"] for item in wanted] == [100, 100]
+
+
+@pytest.mark.parametrize("too_late", [False, True])
+async def test_some_change_their_mind_and_may_be_too_late(gateway: Gateway, too_late: bool) -> None:
+    gateway.too_late = too_late
+    tally = await place_orders(gateway.url, count=100, wait=True, within=30, moods=Moods(cancel=3))
+    assert len(set(gateway.cancelled)) == len(gateway.cancelled) == 3
+    assert tally.summary()["confirmed"] == 100
+
+
+async def test_where_there_is_plenty_of_everything_nothing_can_be_rejected(gateway: Gateway) -> None:
+    gateway.products = gateway.products[:2]
+    with pytest.raises(LauncherError, match="plenty of everything"):
+        await place_orders(gateway.url, count=1, wait=False, within=5, moods=Moods(reject=1))
+
+
+@pytest.mark.parametrize("moods", [Moods(), Moods(cancel=1), Moods(reject=2), Moods(5, 7)])
+def test_moods_are_exact_in_every_hundred(moods: Moods) -> None:
+    counted = Counter(moods.of(number) for number in range(2000))
+    assert (counted["cancel"], counted["reject"]) == (20 * moods.cancel, 20 * moods.reject)
 
 
 def test_percentiles_are_nearest_rank_in_milliseconds() -> None:
