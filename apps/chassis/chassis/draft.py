@@ -25,12 +25,12 @@ _ABSENT: Final = object()
 
 
 class NotLoaded(Exception):
-    """A key was looked at that nobody asked the store for."""
+    """Keys were looked at that nobody asked the store for."""
 
-    def __init__(self, key: str) -> None:
-        """Remember `key`."""
-        super().__init__(key)
-        self.key = key
+    def __init__(self, *keys: str) -> None:
+        """Remember `keys`."""
+        super().__init__(*keys)
+        self.keys = keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,11 @@ class Draft:
             raise NotLoaded(key)
         stored = self.base.stored.get(key)
         return stored.value if stored else None
+
+    def need(self, keys: Iterable[str]) -> None:
+        """Have all of `keys` read at once. Raises `NotLoaded`."""
+        if missing := [key for key in keys if key not in self.base.asked]:
+            raise NotLoaded(*missing)
 
     def put(self, key: str, value: Any, *, ttl: int | None = None) -> None:
         """Write a JSON value under the ETag it was read with, or insert-only where it was absent."""

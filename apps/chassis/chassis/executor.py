@@ -381,14 +381,14 @@ def _run(work: Work, draft: Draft, wanted: set[str]) -> Any:
     try:
         return _merged(draft, work.run)
     except NotLoaded as more:
-        wanted.add(more.key)
+        wanted.update(more.keys)
         return None
     except Exception as error:  # noqa: BLE001 - whatever pure code raises is that message's end, not its neighbours'
         reason = error
     try:
         return _merged(draft, lambda fork: work.give_up(fork, reason))
     except NotLoaded as more:
-        wanted.add(more.key)
+        wanted.update(more.keys)
         return None
     except Exception as refusal:  # noqa: BLE001 - it is the answer
         return refusal

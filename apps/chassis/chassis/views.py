@@ -5,7 +5,8 @@ early is parked in the row. Rows are listed by group in pages of 100. A rebuild 
 fill it from the first record while the other is read, and moves the pointer when every lane has caught up.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +80,7 @@ class Fold:
     upto: int
 
     def keys(self) -> Iterator[str]:
-        """Look at the rows; lists are read when a row turns out to be new."""
+        """Look at the rows; which lists are needed shows when rows turn out to be new."""
         yield pointer(self.view.name)
         for event in self.events:
             yield self.slot.row(event["subject"])
@@ -88,26 +89,36 @@ class Fold:
         """Apply each event once, in the order of its subject's revisions. Raises `Conflict` if it came too late."""
         if self.slot.generation not in generations(draft.get(pointer(self.view.name))):  # its slot is another's now
             raise Conflict(f"generation {self.slot.generation} of view {self.view.name} is over")
-        for event in self.events:
-            self._apply(draft, event)
+        new = [row for event in self.events if (row := self._apply(draft, event))]
+        self._read_lists(draft, Counter(group for group, _ in new))
+        for group, subject in new:
+            self._list(draft, group, subject)
         draft.marks[follower_name(self.slot.view, self.slot.generation)] = self.upto
 
     def give_up(self, draft: Draft, reason: Exception) -> Any:
         """A fold that raises is a bug to be seen, not an event to be lost: the follower stays and tries again."""
         raise reason
 
-    def _apply(self, draft: Draft, event: dict[str, Any]) -> None:
+    def _apply(self, draft: Draft, event: dict[str, Any]) -> tuple[str, str] | None:
+        """Fold an event; returns group and subject of a row that is to be listed."""
         name = self.slot.row(event["subject"])
         row = draft.get(name) or {"revision": 0, "state": None, "parked": {}, "listed": False}
         if event["revision"] <= row["revision"] or str(event["revision"]) in row["parked"]:
-            return
+            return None
         row = {**row, "parked": {**row["parked"], str(event["revision"]): event}}
         while (due := row["parked"].get(str(row["revision"] + 1))) is not None:
             row = self._folded(row, due)
-        if row["state"] is not None and not row["listed"]:
-            self._list(draft, self.view.group(self.view.row.model_validate(row["state"])), event["subject"])
-            row["listed"] = True
-        draft.put(name, row)
+        new = row["state"] is not None and not row["listed"]
+        draft.put(name, {**row, "listed": row["listed"] or new})
+        return (self.view.group(self.view.row.model_validate(row["state"])), event["subject"]) if new else None
+
+    def _read_lists(self, draft: Draft, rows: Mapping[str, int]) -> None:
+        """Have counters read, then pages: in as many rounds as there are kinds of them, however many rows are new."""
+        if not rows:
+            return
+        draft.need([self.slot.size, *map(self.slot.group, rows)])
+        pages = [self.slot.page(g, n) for g, more in rows.items() for n in _touched(draft, self.slot.group(g), more)]
+        draft.need([*pages, *(self.slot.groups(n) for n in _touched(draft, self.slot.size, len(rows)))])
 
     def _folded(self, row: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         state = None if row["state"] is None else self.view.row.model_validate(row["state"])
@@ -257,6 +268,12 @@ class Views:
     async def _value(self, key: str) -> Any:
         stored = (await self._sidecar.read([key])).get(key)
         return stored.value if stored else None
+
+
+def _touched(draft: Draft, counter: str, more: int) -> range:
+    """Number the pages that `more` entries may come to lie on."""
+    count = draft.get(counter) or 0
+    return range(count // PAGE_ROWS, (count + more) // PAGE_ROWS + 1)
 
 
 def _pages(count: int | None) -> range:

@@ -1,6 +1,6 @@
 """A tiny ledger for the engine's tests: accounts, transfers, a copy of foreign prices, a reactor, a view."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -117,7 +117,13 @@ class Buy(Command):
 
 
 def make_rules(  # noqa: C901 - a list of registrations
-    *, reactor_attempts: int = 8, reactor_alarm: int = 0, react: object = None, after: float = 0.0, view: bool = True
+    *,
+    reactor_attempts: int = 8,
+    reactor_alarm: int = 0,
+    react: object = None,
+    after: float = 0.0,
+    view: bool = True,
+    group: Callable[[Row], str] = lambda _row: "all",
 ) -> Rules:
     """Build the rules afresh, so that tests cannot share anything."""
     rules = Rules()
@@ -191,7 +197,7 @@ def make_rules(  # noqa: C901 - a list of registrations
         register = rules.reactor("react", Withdrawn, after=after, attempts=reactor_attempts, alarm=reactor_alarm)
         register(react)  # type: ignore[type-var]
     if view:
-        accounts = rules.view("accounts", Row, Deposited, Withdrawn, group=lambda _row: "all")
+        accounts = rules.view("accounts", Row, Deposited, Withdrawn, group=group)
 
         @accounts.folds
         def fold(row: Row | None, event: Deposited | Withdrawn) -> Row:

@@ -1,9 +1,10 @@
 """The engine without faults: what goes in comes out, once."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
-from accounts import Blow, Deposit, Move, Withdraw, Withdrawn, make_rules
+from accounts import Blow, Deposit, Move, Row, Withdraw, Withdrawn, make_rules
 from world import World, envelope, order, until
 
 from chassis.problems import Conflict, Failed, KeyReused
@@ -116,3 +117,19 @@ async def test_a_reaction_that_keeps_failing_raises_the_alarm_now_and_then(caplo
         await until(lambda: world.balance("paid") == 2, 5)
     failures = [record.levelname for record in caplog.records if record.message == "a reaction failed"]
     assert failures == ["WARNING", "CRITICAL", "WARNING"]
+
+
+@pytest.mark.parametrize("group", [lambda _row: "all", lambda row: row.owner], ids=["one list", "a list each"])
+async def test_a_view_takes_many_new_rows_at_once(group: Callable[[Row], str]) -> None:
+    """However many lists and pages they come to lie on: what cannot be read in a few rounds would end the engine."""
+    world = World()
+    async with world.running(rules=make_rules(group=group)) as service:
+        names = [f"n{number}" for number in range(1200)]
+        await asyncio.gather(*(order(service, Deposit(account=name, amount=1)) for name in names))
+        assert service.engine
+        assert service.engine.main
+        marks, tail = service.engine.main.executor.marks, service.engine.main.executor.head.tail
+        await until(lambda: marks["view/accounts/0"] >= tail)
+        view = service.rules.views["accounts"]
+        rows = [await service.page(view, *at) for at in ([("all", n) for n in range(12)] + [(n, 0) for n in names])]
+        assert sorted(row.owner for page in rows for row in page) == sorted(names)
