@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "apps" / "chassis" / "chassis"
 MODULES = 19
-LINES = 2_680  # of code: blank lines, comments and docstrings are free
+LINES = 2_700  # of code: blank lines, comments and docstrings are free
 MEDIAN_FUNCTION = 10
 LONGEST_FUNCTION = 40
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

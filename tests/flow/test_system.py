@@ -234,26 +234,6 @@ async def test_a_product_from_its_first_offer_to_its_sale(system: System) -> Non
     assert ended["total"] >= 90
 
 
-async def test_the_bank_has_what_the_customer_pays(system: System) -> None:
-    order_id = (await system.place(CUP_ENAMEL=1)).json["orderId"]
-    total = (await system.ended(order_id))["total"]
-    await system.until(lambda: _at_the_bank(system, order_id) == ("captured", total))
-
-
-async def test_what_the_bank_declines_is_cancelled_and_put_back(system: System) -> None:
-    """It declines by itself what is beyond its limit."""
-    await system.ask("PUT", "/api/v1/products/PADDLE-ASH/price", body={"price": 100_000.01})
-
-    async def too_dear() -> str | None:
-        order_id = (await system.place(PADDLE_ASH=1)).json["orderId"]
-        return order_id if (await system.order(order_id))["total"] > 100_000 else None
-
-    shown = await system.ended(await system.until(too_dear))
-    assert shown["status"] == "cancelled"
-    assert [moment["status"] for moment in shown["timeline"]] == ["pending", "reserved", "cancelled"]
-    await system.until(lambda: system.stock("PADDLE-ASH")["reserved"] == 0)
-
-
 async def test_a_customer_changes_their_mind(system: System) -> None:
     order_id = (await system.place(PADDLE_ASH=1)).json["orderId"]
     heard = [await system.ask("POST", f"/api/v1/orders/{order_id}/cancel") for _ in range(2)]
@@ -268,11 +248,6 @@ async def test_a_confirmed_order_stays(system: System) -> None:
     await system.ended(order_id)
     heard = await system.ask("POST", f"/api/v1/orders/{order_id}/cancel")
     assert (heard.status, heard.json["title"]) == (409, "Conflict")
-
-
-def _at_the_bank(system: System, order_id: str) -> tuple[str, float]:
-    payment = next(payment for payment, _ in system.bank.page("", 1000) if payment.key == order_id)
-    return payment.status, (payment.amount or 0) / 100
 
 
 async def test_a_restart_adds_nothing(system: System) -> None:
