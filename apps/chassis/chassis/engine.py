@@ -183,13 +183,6 @@ class Engine:
         await self.views.begin_rebuild(view)
         await self._refresh()
 
-    async def rebuild(self, view: str) -> None:
-        """Begin it, and wait until it has ended."""
-        await self.begin_rebuild(view)
-        while not await self.views.finish_rebuild(view, self.lanes):  # noqa: ASYNC110 - other replicas' too
-            await asyncio.sleep(self.settings.lease / 10)
-        await self._refresh()
-
     # life
 
     async def run(self) -> None:

@@ -145,7 +145,7 @@ class Simulation:
     def rebuild(self, name: str) -> None:
         process = self.processes[name]
         if process.alive:
-            process.spawn(_quietly(process.engine.rebuild))
+            process.spawn(_quietly(process.engine.begin_rebuild))
 
     async def office(self, _method: str, _body: Any, _query: Any, headers: Any, _verb: str) -> Answer:
         """Stand in for what is outside: calls come at least once, under their idempotency key."""
