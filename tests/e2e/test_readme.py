@@ -57,6 +57,11 @@ def test_every_make_target_exists(readme: str) -> None:
     assert missing_targets(readme, (REPOSITORY / "Makefile").read_text()) == []
 
 
+def test_notifications_is_printed_as_it_is(readme: str) -> None:
+    app = REPOSITORY / "apps" / "notifications" / "notifications"
+    assert blocks(readme, "python") == [(app / f"{name}.py").read_text() for name in ("domain", "mail", "main")]
+
+
 def test_a_readme_without_commands_is_noticed() -> None:
     with pytest.raises(AssertionError, match="no ```sh block"):
         commands("# Title\n\n```\nplain\n```\n")
