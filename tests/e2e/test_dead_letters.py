@@ -74,8 +74,9 @@ def deploy(system: Installation, module: Path, text: str) -> None:
 
 
 def test_a_letter_of_a_handler_that_was_mended_is_handled_after_all(system: Installation) -> None:
-    module = system.home.root / "apps" / "orders" / "orders" / "domain.py"
+    module = system.home.root / "apps" / "orders" / "orders" / "placing.py"
     good = module.read_text()
+    assert "@price.evolve" in good, "the copy of prices, which is to be broken here, is somewhere else now"
     event = price_changed("after all", eventId=str(uuid4()))
     try:
         deploy(system, module, good + BUG)
