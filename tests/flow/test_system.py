@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bank.book import Movement
-from chassis import tracing
+from chassis.operations import tracing
 from chassis.process import JsonFormatter
 from contracts.inventory import ProductsAnswer
 from contracts.orders import OrderAnswer

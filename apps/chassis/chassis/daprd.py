@@ -12,7 +12,7 @@ from urllib.parse import quote
 import aiohttp
 
 from chassis import wire
-from chassis.circuits import Circuits
+from chassis.operations.circuits import Circuits
 from chassis.sidecar import Answer, Entry, Operation, Sidecar, SidecarError, Stored, Unanswered, Unreachable
 
 KEYS_PER_READ = 1000

@@ -14,10 +14,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chassis import tracing
 from chassis.draft import Cause, parse
 from chassis.envelope import Command, Envelope, Event
 from chassis.executor import Executor
+from chassis.operations import tracing
 from chassis.problems import Problem
 from chassis.rules import Context, Outside, Reactor, Ref, Rules, S
 from chassis.sidecar import Entry, Refused, Sidecar, SidecarError, call

@@ -22,12 +22,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
-from chassis import keys, process, tracing
+from chassis import keys, process
 from chassis.daprd import Daprd
 from chassis.draft import Cause
 from chassis.engine import Engine, StoreUnfit
 from chassis.envelope import Command, Envelope
-from chassis.operators import Operators
+from chassis.operations import tracing
+from chassis.operations.operators import Operators
 from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, NotFound, OutcomeUnknown, Problem, TooLarge, Unprocessed
 from chassis.rules import Context, Ref, Rules, S, View
 from chassis.sidecar import CALLER, Sidecar, SidecarError, Unreachable, call

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from chassis import tracing
-from chassis.circuits import Circuits
+from chassis.operations import tracing
+from chassis.operations.circuits import Circuits
 from chassis.problems import MEDIA_TYPE, Problem
 
 CALLER = "dapr-caller-app-id"  # the header in which daprd names the app that invokes

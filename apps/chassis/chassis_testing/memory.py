@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from chassis import wire
-from chassis.circuits import Circuits
+from chassis.operations.circuits import Circuits
 from chassis.sidecar import (
     Answer,
     Delete,

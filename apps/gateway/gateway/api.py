@@ -11,8 +11,8 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, ValidationError
 
 from chassis.envelope import Command, Wire
+from chassis.operations.tracing import tag
 from chassis.service import Reply, Service
-from chassis.tracing import tag
 from contracts.inventory import AddProduct, ProductAccepted, ProductAnswer, ProductsAnswer, Restocking
 from contracts.money import Money
 from contracts.orders import OrderAccepted, OrderAnswer, OrderRequest, OrdersAnswer, OrderStatus

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sse_starlette import ServerSentEvent
 
-from chassis.circuits import Circuit, State
+from chassis.operations.circuits import Circuit, State
 from chassis.problems import Problem, Unprocessed
 from chassis.service import Service
 from chassis.sidecar import SidecarError

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from chassis.circuits import Circuits, State
+from chassis.operations.circuits import Circuits, State
 from chassis.problems import Problem
 from chassis.sidecar import Answer, Unanswered, call
 from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore

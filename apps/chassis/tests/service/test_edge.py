@@ -10,8 +10,9 @@ import pytest
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from chassis import process, tracing
+from chassis import process
 from chassis.envelope import Catalogue, Command, Envelope, Event
+from chassis.operations import tracing
 from chassis.problems import Conflict, Invalid, Problem
 from chassis.process import Settings
 from chassis.rules import Context, Documents, Rules

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession, web
 from pydantic import BaseModel
 
-from chassis import tracing
 from chassis.envelope import Command, Event
+from chassis.operations import tracing
 from chassis.process import Settings
 from chassis.rules import Context, Documents, Outside, Rules
 from chassis.service import Service

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from chassis import keys, tracing
-from chassis.circuits import State
+from chassis import keys
 from chassis.envelope import Command
 from chassis.followers import Commands, reaction, relayed
 from chassis.journal import Lane
+from chassis.operations import tracing
+from chassis.operations.circuits import State
 from chassis.problems import Conflict, Failed, Forbidden, Invalid, NotFound, Problem, Unprocessed
 from chassis.sidecar import CALLER
 from chassis.work import Redrive, Reply
