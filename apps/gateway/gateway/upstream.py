@@ -27,7 +27,7 @@ from gateway.fallback import Fallback, question
 AT_ONCE = 80  # calls to one service (a bulkhead): one that hangs must leave connections for the others
 ROOM_SECONDS = 2.0  # for a call to find room
 READ_SECONDS = 3.5  # a little more than the sidecar's time-out, so that its circuit counts what hangs
-CIRCUIT_OPEN = "circuit breaker is open"  # this and the next in daprd's ERR_DIRECT_INVOKE
+CIRCUIT_OPEN = ("circuit breaker is open", "too many requests")  # the second while another call is the trial
 NOT_THERE = ("couldn't find service", "failed to resolve address", "connection refused")
 
 
@@ -111,7 +111,7 @@ class Upstream:
         said = str(error)
         if isinstance(error, Unreachable):
             return Unprocessed("the gateway's own sidecar is not there and nothing was sent; try again shortly")
-        if CIRCUIT_OPEN in said:
+        if any(words in said for words in CIRCUIT_OPEN):
             return CircuitOpen(f"{self._app} failed too often and is given a rest; try again later")
         if any(words in said for words in NOT_THERE):
             return NotThere(f"{self._app} is not there at the moment; try again shortly")

@@ -180,6 +180,7 @@ async def test_a_refusal_gets_its_real_status() -> None:
         (Unreachable("no daprd"), 503, "own sidecar"),
         (Unanswered("timed out"), 504, "orders gave no answer in time"),
         (daprd_says("circuit breaker is open"), 503, "given a rest"),
+        (daprd_says("too many requests"), 503, "given a rest"),
         (daprd_says("couldn't find service: orders"), 503, "orders is not there"),
         (daprd_says("dial tcp 127.0.0.1:8081: connect: connection refused"), 503, "orders is not there"),
         (daprd_says("context deadline exceeded"), 504, "orders gave no answer"),
