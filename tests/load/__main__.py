@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from load import prices
-from load.contenders import INVENTORY, NOOP, OURS, TEXTBOOK, TUNED
+from load import copies
+from load.contenders import GATEWAY, NOOP, OURS, SYSTEM, TEXTBOOK, TUNED
 from load.measure import CLIENTS, LINES, Result, measure
 from load.report import NAMES, save, show
 from load.stage import Broken, Stage, staged
@@ -24,6 +24,7 @@ from outrigger.home import find_home
 from outrigger.instance import claim
 
 COMPLETED_ORDERS = 2500
+WARM_ORDERS = 200
 CONTENDERS = (OURS, TEXTBOOK, TUNED, NOOP)
 
 
@@ -41,7 +42,7 @@ async def accept_rounds(root: Path, given: argparse.Namespace, console: Console)
     results: dict[str, list[Result]] = {NAMES.get(c.name, c.name): [] for c in chosen}
     async with staged(root, chosen) as stage:
         if OURS in chosen:
-            await prices.tell(stage.places[OURS.name])
+            await copies.tell(stage.places[OURS.name])
         for number in range(given.rounds):
             for contender in chosen:
                 result = await _warmed(stage, contender.name, given.warm, seconds=given.seconds)
@@ -53,14 +54,15 @@ async def accept_rounds(root: Path, given: argparse.Namespace, console: Console)
 
 
 async def complete_rounds(root: Path, given: argparse.Namespace, console: Console) -> list[Result]:
-    """Measure orders from request to confirmed, with inventory beside."""
+    """Measure orders from the gateway to confirmed, with all services, their sidecars and the bank running."""
     results = []
-    async with staged(root, (OURS, INVENTORY)) as stage:
-        await prices.known(stage.places[OURS.name])
+    async with staged(root, SYSTEM) as stage:
+        await copies.known(stage.places[OURS.name])
+        await measure(stage, GATEWAY.name, seconds=60, count=WARM_ORDERS, status="confirmed")
         for number in range(given.rounds):
-            result = await measure(stage, OURS.name, seconds=60, count=COMPLETED_ORDERS, status="confirmed")
+            result = await measure(stage, GATEWAY.name, seconds=60, count=COMPLETED_ORDERS, status="confirmed")
             results.append(result)
-            console.print(f"round {number + 1}  orders    {result.per_second:7.0f} completed/s", style="dim")
+            console.print(f"round {number + 1}  system    {result.per_second:7.0f} completed/s", style="dim")
     return results
 
 

@@ -1,4 +1,7 @@
-"""Who competes: four apps with one endpoint and one request model, and where their effects can be counted."""
+"""Who competes: four apps with one endpoint and one request model, and where their effects can be counted.
+
+And the whole system, which competes with nobody: orders go in at the gateway and end confirmed.
+"""
 
 import sys
 from dataclasses import dataclass, field
@@ -11,17 +14,30 @@ HOUR = "3600"  # no deadline may fall into a measurement
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """An app, by its id. `stored` begins the keys of its orders, `topic` is where it publishes; none for no effect."""
+    """An app, by its id. `stored` begins the keys of its orders, `topic` is where it publishes; none for no effect.
+
+    `keeper` is the app whose store has the orders, where it is another one.
+    """
 
     name: str
     stored: str | None = None
     topic: str | None = None
+    path: str = "/place-order"
+    keeper: str = ""
     keys: bool = False  # whether each request carries an Idempotency-Key
     env: dict[str, str] = field(default_factory=dict)
 
 
 OURS = Contender("orders", "orders||doc:order:", "orders", keys=True, env={"ORDER_DEADLINE_SECONDS": HOUR})
-INVENTORY = Contender("inventory", env={"RESERVATION_DEADLINE_SECONDS": HOUR})
+GATEWAY = Contender("gateway", OURS.stored, path="/api/v1/orders", keeper=OURS.name, keys=True)
+SYSTEM = (
+    GATEWAY,
+    OURS,
+    Contender("inventory", env={"RESERVATION_DEADLINE_SECONDS": HOUR}),
+    Contender("users"),
+    Contender("payments", env={"PAYMENT_DEADLINE_SECONDS": HOUR}),
+    Contender("notifications"),
+)
 TEXTBOOK = Contender("textbook", "textbook||", "textbook-orders")
 TUNED = Contender("tuned", "tuned||", "tuned-orders")
 NOOP = Contender("noop")

@@ -15,10 +15,12 @@ from inventory.catalogue import catalogue
 from load.contenders import Contender
 from load.effects import Streams, stored
 from load.stage import Broken, Place, Stage
+from users.people import people
 
 LINES = 2  # of an order
 PLENTY = 1_000_000  # pieces
 SETTLE_SECONDS = 90.0
+LOOK_SECONDS = 0.2  # between two counts of effects: a count reads every order, on the cores that are measured
 CLIENTS = 64
 
 
@@ -46,16 +48,28 @@ class Effect:
 
 def bodies() -> bytes:
     """Make the requests, one a line: the products in turn that never run out, some lines an order."""
+    users = [person.user_id for person in people()]
     skus = [product.sku for product in catalogue() if product.stock >= PLENTY]
     lines = [[skus[(n + k) % len(skus)] for k in range(LINES)] for n in range(len(skus))]
-    orders = [{"userId": "user-1", "items": [{"sku": s, "quantity": 1} for s in line]} for line in lines]
+    orders = [
+        {"userId": users[n % len(users)], "items": [{"sku": sku, "quantity": 1} for sku in line]}
+        for n, line in enumerate(lines)
+    ]
     return "\n".join(json.dumps(order) for order in orders).encode()
 
 
 async def generate(place: Place, root: Path, *, seconds: float, count: int = 1_000_000) -> dict[str, Any]:
     """Run the load generator; raises `Broken` unless every order was accepted."""
     argv = [sys.executable, "-m", "load.generator", "--port", str(place.ports.app), "--clients", str(CLIENTS)]
-    argv += ["--seconds", str(seconds), "--count", str(count), *(["--keys"] if place.contender.keys else [])]
+    argv += [
+        "--path",
+        place.contender.path,
+        "--seconds",
+        str(seconds),
+        "--count",
+        str(count),
+        *(["--keys"] if place.contender.keys else []),
+    ]
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*argv, cwd=root / "tests", stdin=pipe, stdout=pipe)
     out, _ = await child.communicate(bodies())
@@ -102,7 +116,7 @@ async def _settled(effects: list[Effect], before: list[int], orders: int) -> flo
         while (missing := orders - (effect.count() - start)) > 0:
             if time.monotonic() - began > SETTLE_SECONDS:
                 raise Broken(f"{missing} of {orders} orders were answered, but not {effect.what}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(LOOK_SECONDS)
     return time.monotonic() - began
 
 

@@ -18,16 +18,17 @@ import psutil
 from load.contenders import Contender, app_of
 from outrigger.commands import Ports, app_command, sidecar_command
 from outrigger.home import Home
-from outrigger.parts import Part, until_answering, valkey
+from outrigger.parts import Part, bank, until_answering, valkey
 from outrigger.ports import LOOPBACK, free_ports
 from outrigger.processes import Child
-from outrigger.resources import render
+from outrigger.resources import render, render_config
 from outrigger.runtime import daprd
+from outrigger.secretfile import make_secrets
 from outrigger.template import Template, read_template, resolve
 
 PATIENCE = 60.0  # s until all is ready
 OK = 300  # statuses below it
-USUAL_DATA = "../../.outrigger/data"  # where components/store keeps a run's files
+USUAL_WORK = "../../.outrigger"  # where components keep a run's files
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,15 @@ class Stage:
 
     home: Home
     broker_port: int
-    broker: Child
+    parts: dict[str, Child]
     places: dict[str, Place]
 
     def processes(self) -> dict[str, psutil.Process]:
         """Return every process by name, such as `orders.daprd`. Raises `Broken` if one has died."""
-        children = [self.broker, *(child for place in self.places.values() for child in (place.app, place.sidecar))]
+        children = [
+            *self.parts.values(),
+            *(child for place in self.places.values() for child in (place.app, place.sidecar)),
+        ]
         dead = [child.command for child in children if child.pid is None or child.restarts]
         if dead:
             raise Broken(f"{dead[0].name} died; see {dead[0].log}")
@@ -85,7 +89,7 @@ class Stage:
 
     def database(self, contender: Contender) -> Path:
         """Return the file in which a contender's sidecar keeps its state."""
-        return self.home.data / f"{contender.name}.db"
+        return self.home.data / f"{contender.keeper or contender.name}.db"
 
 
 @asynccontextmanager
@@ -94,25 +98,30 @@ async def staged(root: Path, contenders: Sequence[Contender], work: Path | None 
     home = BenchHome(root, work or root / ".outrigger" / "bench")
     shutil.rmtree(home.work, ignore_errors=True)
     template = read_template(home.template)
-    broker_port, *ports = free_ports(1 + 4 * len(contenders))
-    part = valkey(home, broker_port)
-    _write_resources(home, template, part)
+    broker_port, bank_port, *ports = free_ports(2 + 4 * len(contenders))
+    parts = [valkey(home, broker_port), bank(home, bank_port)]
+    _write_resources(home, template, parts)
     each = [Ports(*ports[n : n + 4]) for n in range(0, len(ports), 4)]
     places = [_place(home, template, contender, own) for contender, own in zip(contenders, each, strict=True)]
-    stage = Stage(home, broker_port, Child(part.command, _ignore), {p.contender.name: p for p in places})
+    children = {part.command.name: Child(part.command, _ignore) for part in parts}
+    stage = Stage(home, broker_port, children, {p.contender.name: p for p in places})
     try:
-        await _start(stage, part)
+        await _start(stage, parts)
         yield stage
     finally:
         await _stop(stage)
 
 
-def _write_resources(home: Home, template: Template, part: Part) -> None:
+def _write_resources(home: Home, template: Template, parts: Sequence[Part]) -> None:
+    addresses = {key: value for part in parts for key, value in part.addresses.items()}
     folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
-    data = os.path.relpath(home.data, home.root / "apps" / "any")  # seen from an app's folder, or a baseline's
-    for file in render(folders, home.resources, part.addresses):
-        file.write_text(file.read_text().replace(USUAL_DATA, data))
-    part.command.folder.mkdir(parents=True)
+    work = os.path.relpath(home.work, home.root / "apps" / "any")  # seen from an app's folder, or a baseline's
+    for file in render(folders, home.resources, addresses):
+        file.write_text(file.read_text().replace(USUAL_WORK, work))
+    render_config(resolve(home.template.parent, str(template.common.config_file_path)), home.configs, addresses)
+    for folder in (home.mail, *(part.command.folder for part in parts)):
+        folder.mkdir(parents=True, exist_ok=True)
+    make_secrets(home.secrets)
 
 
 def _place(home: Home, template: Template, contender: Contender, ports: Ports) -> Place:
@@ -121,9 +130,10 @@ def _place(home: Home, template: Template, contender: Contender, ports: Ports) -
     return Place(contender, ports, *(Child(command, _ignore) for command in commands))
 
 
-async def _start(stage: Stage, part: Part) -> None:
-    await stage.broker.start()
-    await until_answering(part)
+async def _start(stage: Stage, parts: Sequence[Part]) -> None:
+    for part in parts:
+        await stage.parts[part.command.name].start()
+        await until_answering(part)
     for place in stage.places.values():
         await place.sidecar.start()
         await place.app.start()
@@ -156,7 +166,7 @@ async def _stop(stage: Stage) -> None:
         place.sidecar.terminate()
     await asyncio.gather(*(place.app.stop(10) for place in stage.places.values()))
     await asyncio.gather(*(place.sidecar.stop(5) for place in stage.places.values()))
-    await stage.broker.stop(5)
+    await asyncio.gather(*(part.stop(5) for part in stage.parts.values()))
 
 
 def _ignore(_child: Child) -> None:

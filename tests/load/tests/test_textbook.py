@@ -10,11 +10,10 @@ import aiohttp
 import pytest
 
 from chassis.daprd import Daprd
-from chassis.sidecar import Entry
 from load.contenders import NOOP, TEXTBOOK, TUNED
+from load.copies import entries
 from load.effects import Streams, stored
 from load.measure import bodies
-from load.prices import envelopes
 from load.stage import Place, Stage, staged
 
 pytestmark = pytest.mark.real
@@ -38,7 +37,7 @@ async def test_a_baseline_accepts_stores_and_publishes_and_the_textbook_hears_ou
             assert streams.published(contender.topic) == 1
     streams.close()
     await _publish_our_events(stage.places[TEXTBOOK.name])
-    await _until_heard(stage.places[TEXTBOOK.name], len(envelopes()))
+    await _until_heard(stage.places[TEXTBOOK.name], len(entries("inventory")))
 
 
 async def _place_order(place: Place) -> dict[str, str]:
@@ -50,7 +49,7 @@ async def _place_order(place: Place) -> dict[str, str]:
 
 async def _publish_our_events(place: Place) -> None:
     sidecar = Daprd(place.sidecar_url)
-    assert await sidecar.publish("inventory", [Entry(str(e["eventId"]), e) for e in envelopes()]) == set()
+    assert await sidecar.publish("inventory", entries("inventory")) == set()
     await sidecar.close()
 
 
