@@ -12,7 +12,7 @@ from support.polling import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-ROUNDS, ORDERS, AT_ONCE = 3, 150, 8
+ROUNDS, ORDERS, AT_ONCE = 3, 60, 8
 SKU = "WHISTLE-PEALESS"
 
 

@@ -111,12 +111,15 @@ async def _quiet(stores: list[Store], within: float) -> tuple[list[Ledger], list
         now: dict[str, Ledger] = {}
         for store in stores:
             if ledger := await store.heads():
-                await store.fill(ledger, before.get(store.service))
+                await store.records(ledger, before.get(store.service))
                 now[store.service] = ledger
         ledgers = list(now.values())
         unsettled = [late for ledger in ledgers for late in ledger.behind()] + await _lost(stores, now)
         still = {s: x.tails for s, x in now.items()} == {s: x.tails for s, x in before.items()}
         if (still and not unsettled) or time.monotonic() > until:
+            for store in stores:
+                if ledger := now.get(store.service):
+                    await store.contents(ledger)
             return ledgers, unsettled if still else [*unsettled, "the ledgers still grow: audit when no orders come in"]
         before = now
         await asyncio.sleep(POLL)

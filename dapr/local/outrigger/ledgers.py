@@ -69,6 +69,7 @@ class Store:
         """`url` is the sidecar's."""
         self.service = service
         self.sidecar = Daprd(url, state_seconds=SECONDS_TO_ANSWER)
+        self._seen: set[str] = set()
 
     async def heads(self) -> Ledger | None:
         """Read where the lanes end; None where this service keeps no ledger."""
@@ -81,14 +82,22 @@ class Store:
         values = {n: heads[keys.head(n)].value for n in numbers if keys.head(n) in heads}
         return Ledger(self.service, values, frozenset(handled))
 
-    async def fill(self, ledger: Ledger, known: Ledger | None = None) -> None:
-        """Read the records up to the heads' tails (those of `known` are not read again), documents and dead letters."""
+    async def fill(self, ledger: Ledger) -> None:
+        """Read everything that the heads point to."""
+        await self.records(ledger)
+        await self.contents(ledger)
+
+    async def records(self, ledger: Ledger, known: Ledger | None = None) -> None:
+        """Read the records up to the heads' tails; those of `known` are not read again."""
         ledger.records = dict(known.records) if known else {}
         wanted = [(lane, n) for lane, tail in ledger.tails.items() for n in range(1, tail + 1)]
         missing = [place for place in wanted if ledger.records.get(place) is None]
         stored = await self._read([keys.record(*place) for place in missing])
         ledger.records |= {p: stored[keys.record(*p)].value if keys.record(*p) in stored else None for p in missing}
         ledger.records = {place: ledger.records[place] for place in wanted}
+
+    async def contents(self, ledger: Ledger) -> None:
+        """Read the documents that the records tell of, and the dead letters."""
         names = {event["subject"]: document(event["subject"]) for event in ledger.events}
         documents = await self._read(list(names.values()))
         ledger.documents = {s: documents[k].value if k in documents else None for s, k in names.items()}
@@ -96,10 +105,11 @@ class Store:
         ledger.letters = [stored.value for stored in (await self._read(letters)).values()]
 
     async def unhandled(self, events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the events that left no inbox mark here."""
-        asked = list(events)
+        """Return the events that left no inbox mark here; a mark that was seen is not looked for again."""
+        asked = [e for e in events if e["eventId"] not in self._seen]
         marks = await self._read([keys.inbox(e["eventId"]) for e in asked])
-        return [e for e in asked if keys.inbox(e["eventId"]) not in marks]
+        self._seen |= {e["eventId"] for e in asked if keys.inbox(e["eventId"]) in marks}
+        return [e for e in asked if e["eventId"] not in self._seen]
 
     async def _read(self, names: list[str]) -> dict[str, Stored]:
         found: dict[str, Stored] = {}

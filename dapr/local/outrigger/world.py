@@ -1,8 +1,9 @@
 """What lies outside of the ledgers and must agree with them: the bank's own book, and the mails that were sent."""
 
 from dataclasses import dataclass
-from email import policy
+from email.header import decode_header, make_header
 from email.parser import BytesParser
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,13 @@ def _entry(row: dict[str, Any]) -> Entry:
 
 
 def _mail(file: Path) -> Mail:
-    mail = BytesParser(policy=policy.default).parsebytes(file.read_bytes())
-    body = mail.get_body()
-    text = body.get_content() if body else ""
-    to = mail["To"].addresses[0].addr_spec if mail["To"] and mail["To"].addresses else ""
-    return Mail(file.name, str(mail["Message-ID"] or "").strip(), to, str(mail["Subject"] or ""), text)
+    mail = BytesParser().parsebytes(file.read_bytes())  # the modern policy would take ten times as long
+    text = mail.get_payload(decode=True)
+    subject = make_header(decode_header(str(mail["Subject"] or "")))
+    return Mail(
+        name=file.name,
+        message_id=str(mail["Message-ID"] or "").strip(),
+        to=parseaddr(str(mail["To"] or ""))[1],
+        subject=str(subject),
+        text=text.decode(errors="replace") if isinstance(text, bytes) else "",
+    )
