@@ -124,7 +124,7 @@ def test_the_run_can_be_watched_and_used(project: Project) -> None:
     assert all(service["ready"] for service in status["services"])
     assert "orders.app | here I am" in project.outrigger("logs", "orders.app").stdout
     assert int(project.outrigger("pid", "orders.app").stdout) == project.run.services["orders"].app.pid
-    assert "there are gateway.app, gateway.daprd" in project.outrigger("pid", "orders").stderr
+    assert "gateway.app, gateway.daprd" in project.outrigger("pid", "orders").stderr
     done = project.outrigger("order", "--count", "3", "--wait", "--json")
     assert json.loads(done.stdout)["confirmed"] == 3
 
