@@ -3,7 +3,7 @@
 Methods have fixed names and take ids in the query or the body: the sidecar's circuit breaker counts by path.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
@@ -56,9 +56,11 @@ class Api:
         return _reply(await self._answer(question.user_id))
 
     async def _answer(self, user_id: str) -> UserAnswer:
-        state, known = await self._service.read(user(user_id)), await self._service.read(contact(user_id))
-        if state is None or known is None:
+        who, where = user(user_id), contact(user_id)
+        found: dict[Any, Any] = await self._service.read_many([who, where])  # at once: every mail asks
+        if not {who, where} <= found.keys():
             raise not_registered(user_id)
+        state, known = found[who], found[where]
         return UserAnswer(user_id=user_id, name=known.name, email=known.email, active=state.status is Status.ACTIVE)
 
 
