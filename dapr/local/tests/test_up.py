@@ -3,12 +3,15 @@
 Needs the host to itself: another instance would be refused.
 """
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,17 @@ def project(home: Home) -> Iterator[Project]:
     project.outrigger("down")
 
 
+@pytest.fixture
+def dapr_init() -> Iterator[None]:
+    """Take the ports on which `dapr init` leaves its Redis, Zipkin, placement and scheduler, if nobody has them."""
+    with ExitStack() as stack:
+        for port in (6379, 9411, 50005, 50006):
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
+
+
+@pytest.mark.usefixtures("dapr_init")
 def test_up_prints_a_command_that_works_and_down_leaves_nothing(project: Project) -> None:
     printed = project.up()
     assert f"http://127.0.0.1:{project.port}/api/v1/orders" in printed
