@@ -35,7 +35,7 @@ async def ready(request):
             return web.Response(status=200 if answer.ok else 503)
 
 async def products(request):
-    return web.json_response({"products": [{"sku": "kayak"}]})
+    return web.json_response({"products": [{"sku": "kayak", "available": 1000}]})
 
 async def place(request):
     return web.json_response({"orderId": "one", "status": "pending"}, status=202)
