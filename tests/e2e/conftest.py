@@ -31,10 +31,25 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
 
 
 @pytest.fixture
-def system(installed: Installation) -> Iterator[Installation]:
-    """Hand over the running system; afterwards its books must be in order."""
+def system(installed: Installation, request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """Hand over the running system; afterwards its books must be in order (`audited_together`: once a module)."""
     installed.settle()
-    yield installed
+    if request.node.get_closest_marker("audited_together"):
+        request.getfixturevalue("audited")
+        yield installed
+    else:
+        yield installed
+        _audit(installed)
+
+
+@pytest.fixture(scope="module")
+def audited(installed: Installation) -> Iterator[None]:
+    """Audit when the last test of a module is done."""
+    yield
+    _audit(installed)
+
+
+def _audit(installed: Installation) -> None:
     installed.settle()
     found = installed.audit(deadline=2 * ORDER_DEADLINE)
     assert found["clean"], "\n".join(found["violations"])

@@ -12,7 +12,7 @@ from support.browser import browsing
 from support.customer import Customer
 from support.installation import Installation
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.audited_together, pytest.mark.timeout(180)]
 
 SOON = 20_000  # ms
 

@@ -12,7 +12,7 @@ from support.customer import Customer
 from support.installation import Installation, ask
 from support.polling import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.audited_together]
 
 ITEM = {"sku": "SAIL-LATEEN", "quantity": 1}
 INVALID = {
