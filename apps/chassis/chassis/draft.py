@@ -5,7 +5,7 @@ Later messages see earlier ones' changes: a hot document costs no conflict withi
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +18,7 @@ from chassis.envelope import Event, timestamp
 from chassis.journal import Head
 from chassis.problems import Invalid, TooLarge
 from chassis.rules import Ref, Rules, S
-from chassis.sidecar import Operation, Put, Stored
+from chassis.sidecar import Operation, Put, Sidecar, Stored
 
 _LONG_NUMBER = re.compile(rb"\d{16}")
 _ABSENT: Final = object()
@@ -210,6 +210,13 @@ class Draft:
         default = stored.value if stored else {"revision": 0, "state": None}
         value = self.values.get(key, default)
         return Put(key, value.value() if isinstance(value, Doc) else value, etag, stored is None, self.ttls.get(key))
+
+
+async def states(sidecar: Sidecar, rules: Rules, refs: Sequence[Ref[S]]) -> dict[Ref[S], S]:
+    """Read documents' states outside of any batch; absent ones are left out."""
+    stored = await sidecar.read([ref.key for ref in refs])
+    docs = {ref: parse(rules, ref, stored[ref.key].value) for ref in refs if ref.key in stored}
+    return {ref: doc.state for ref, doc in docs.items() if doc.state is not None}  # type: ignore[misc] - by registration
 
 
 def parse(rules: Rules, ref: Ref[Any], value: Any) -> Doc:

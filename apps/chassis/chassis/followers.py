@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chassis.draft import Cause, parse
+from chassis.draft import Cause, states
 from chassis.envelope import Command, Envelope, Event
 from chassis.executor import Executor
 from chassis.operations import tracing
@@ -167,8 +167,7 @@ class World(Outside):
 
     async def read(self, ref: Ref[S]) -> S | None:
         """Read one document's state; raises `SidecarError`."""
-        stored = (await self._sidecar.read([ref.key])).get(ref.key)
-        return parse(self._rules, ref, stored.value if stored else None).state  # type: ignore[return-value]
+        return (await states(self._sidecar, self._rules, [ref])).get(ref)
 
 
 class Reaction:

@@ -24,7 +24,7 @@ from starlette.types import Message as AsgiMessage
 
 from chassis import keys, process
 from chassis.daprd import Daprd
-from chassis.draft import Cause
+from chassis.draft import Cause, states
 from chassis.engine import Engine, StoreUnfit
 from chassis.envelope import Command, Envelope
 from chassis.operations import tracing
@@ -119,15 +119,19 @@ class Service:
         )  # fmt: skip
         return await self.engine.submit(work, key.size if key else 1024)
 
+    async def submit_missing(self, wanted: Mapping[Ref[S], Command]) -> None:
+        """Run those commands whose documents are not there: for what a new store begins with, at every start."""
+        known = await self.read_many(list(wanted))
+        missing = [command for ref, command in wanted.items() if ref not in known]
+        await asyncio.gather(*(self.submit(command, Reply()) for command in missing))
+
     async def read(self, ref: Ref[S]) -> S | None:
         """Read one document's state."""
         return (await self.read_many([ref])).get(ref)
 
     async def read_many(self, refs: Sequence[Ref[S]]) -> dict[Ref[S], S]:
         """Read documents; absent ones are left out."""
-        stored = await self.sidecar.read([r.key for r in refs])
-        values = {r: stored[r.key].value["state"] for r in refs if r.key in stored}
-        return {r: self.rules.documents[r.kind].model.model_validate(v) for r, v in values.items() if v is not None}
+        return await states(self.sidecar, self.rules, refs)
 
     async def page(self, view: View[S], group: str, number: int) -> list[S]:
         """Read up to 100 rows of a view."""
@@ -326,9 +330,9 @@ class Edge:
             and scope["path"] not in PROBES
             and not hmac.compare_digest(headers.get(b"dapr-api-token", b""), self._token.encode())
         ):
-            await _rendered(Forbidden("the dapr-api-token is missing or wrong"))(scope, receive, send)
+            await rendered(Forbidden("the dapr-api-token is missing or wrong"))(scope, receive, send)
         elif int(headers.get(b"content-length", b"0")) > limit:
-            await _rendered(_too_large(limit))(scope, receive, send)
+            await rendered(_too_large(limit))(scope, receive, send)
         else:
             await self._traced(headers, scope, _bounded(receive, limit), send)
 
@@ -379,7 +383,8 @@ def _json(value: Any, status: int = 200) -> Response:
     return Reply(status, value).response()
 
 
-def _rendered(problem: Problem, *, between_services: bool = False) -> Response:
+def rendered(problem: Problem, *, between_services: bool = False) -> Response:
+    """Render a refusal or failure; `between_services` refusals travel as 2xx."""
     headers = {"retry-after": str(problem.retry_after)} if problem.retry_after else None
     # our own failures stay failures, so that circuits see them
     refused = problem.status < 500 or problem.of_another  # noqa: PLR2004 - it reads as what it is
@@ -389,7 +394,7 @@ def _rendered(problem: Problem, *, between_services: bool = False) -> Response:
 
 async def _problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)  # noqa: S101 - registered for it
-    return _rendered(problem, between_services=CALLER in request.headers)
+    return rendered(problem, between_services=CALLER in request.headers)
 
 
 async def _sidecar_error(request: Request, error: Exception) -> Response:

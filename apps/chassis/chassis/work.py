@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from chassis import keys
@@ -29,6 +30,11 @@ class Reply:
     status: int = 202
     body: Any = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answer: BaseModel, status: int = 200) -> "Reply":
+        """Answer with a model in the published language."""
+        return cls(status, answer.model_dump(mode="json", by_alias=True))
 
     def response(self) -> Response:
         """Render for HTTP."""

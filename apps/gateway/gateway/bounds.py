@@ -5,11 +5,10 @@ The bound on bodies is the chassis's; here it is only set (`main.py`). httptools
 
 from http import HTTPStatus
 
-import orjson
-from fastapi import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.problems import MEDIA_TYPE, Problem, TooLarge
+from chassis.problems import Problem, TooLarge
+from chassis.service import rendered
 
 ADDRESS_BYTES = 2048  # path and query
 HEADER_BYTES = 16 * 1024  # all of them
@@ -37,7 +36,7 @@ class Bounds:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
         refusal = _refusal(scope) if scope["type"] == "http" else None
-        await (_rendered(refusal) if refusal else self._app)(scope, receive, send)
+        await (rendered(refusal) if refusal else self._app)(scope, receive, send)
 
 
 def _refusal(scope: Scope) -> Problem | None:
@@ -46,7 +45,3 @@ def _refusal(scope: Scope) -> Problem | None:
     if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
         return HeadersTooLarge(f"the headers are larger than {HEADER_BYTES} bytes; send fewer cookies")
     return None
-
-
-def _rendered(problem: Problem) -> Response:
-    return Response(orjson.dumps(problem.body()), int(problem.status), media_type=MEDIA_TYPE)

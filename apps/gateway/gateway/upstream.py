@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
+from chassis.operations.circuits import OPEN_WORDS, TRIAL_WORDS
 from chassis.problems import OutcomeUnknown, Problem, Unprocessed
 from chassis.service import Reply, Service
 from chassis.sidecar import SidecarError, Unreachable
@@ -27,7 +28,7 @@ from gateway.fallback import Fallback, question
 AT_ONCE = 80  # calls to one service (a bulkhead): one that hangs must leave connections for the others
 ROOM_SECONDS = 2.0  # for a call to find room
 READ_SECONDS = 3.5  # a little more than the sidecar's time-out, so that its circuit counts what hangs
-CIRCUIT_OPEN = ("circuit breaker is open", "too many requests")  # the second while another call is the trial
+CIRCUIT_OPEN = (OPEN_WORDS.decode(), TRIAL_WORDS.decode())  # this and the next in daprd's ERR_DIRECT_INVOKE
 NOT_THERE = ("couldn't find service", "failed to resolve address", "connection refused")
 
 

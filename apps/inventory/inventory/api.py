@@ -1,10 +1,9 @@
 """Inventory over HTTP, for the gateway and for other services: parse, submit, answer."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from chassis.envelope import Wire
 from chassis.service import Reply, Service
 from contracts.inventory import (
     AddProduct,
@@ -49,27 +48,25 @@ class Api:
         ]
         following = page + 1 if len(rows) == PAGE_ROWS else None
         listed = ProductsAnswer(products=tuple(products), page=page, next=following)
-        return _reply(listed).response()
+        return Reply.of(listed).response()
 
     async def product(self, sku: Annotated[Sku, Query()]) -> Response:
         """Show a product as it stands, or raise `NotFound`."""
-        offered, books = await self._service.read(product(sku)), await self._service.read(stock(sku))
-        if offered is None or books is None:
+        what, where = product(sku), stock(sku)
+        found: dict[Any, Any] = await self._service.read_many([what, where])
+        if not {what, where} <= found.keys():
             raise not_offered(sku)
+        offered, books = found[what], found[where]
         shown = ProductAnswer(sku=sku, name=offered.name, price=offered.price, available=books.available)
-        return _reply(shown).response()
+        return Reply.of(shown).response()
 
     async def prices(self, question: PricesRequest, _request: Request) -> Reply:
         """Say what some products cost now; unknown ones are left out."""
         states = await self._service.read_many([product(sku) for sku in question.skus])
         known = PricesAnswer(prices=tuple(Price(sku=s.sku, price=s.price) for s in states.values()))
-        return _reply(known)
+        return Reply.of(known)
 
     async def submit(self, command: AddProduct | ChangePrice | Restock, request: Request) -> Reply:
         """Add a product, ask another price from now on, or take pieces in."""
         key = self._service.key(request, caller="", body=await request.body())
-        return await self._service.submit(command, _reply(ProductAccepted(sku=command.sku)), key=key)
-
-
-def _reply(value: Wire) -> Reply:
-    return Reply(200, value.model_dump(mode="json", by_alias=True))
+        return await self._service.submit(command, Reply.of(ProductAccepted(sku=command.sku)), key=key)

@@ -1,10 +1,9 @@
 """The catalogue that a new shop opens with: products as data, put on offer at start."""
 
-import asyncio
 import json
 from importlib.resources import files
 
-from chassis.service import Reply, Service
+from chassis.service import Service
 from contracts.inventory import AddProduct
 from inventory.domain import product
 
@@ -17,7 +16,4 @@ def catalogue() -> tuple[AddProduct, ...]:
 
 async def offer_catalogue(service: Service) -> None:
     """Put on offer what is not yet; at a restart, or beside another replica, nothing is added twice."""
-    wanted = {product(command.sku): command for command in catalogue()}
-    known = await service.read_many(list(wanted))
-    missing = [command for ref, command in wanted.items() if ref not in known]
-    await asyncio.gather(*(service.submit(command, Reply(202, {})) for command in missing))
+    await service.submit_missing({product(command.sku): command for command in catalogue()})

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from chassis.envelope import Wire
 from chassis.problems import Invalid, NotFound
 from chassis.service import Reply, Service
 from contracts.orders import (
@@ -49,8 +48,7 @@ class Api:
         """Accept an order (202), or raise `Invalid`; the same Idempotency-Key gets the same answer again."""
         key = self._service.key(request, caller=wish.user_id, body=await request.body())
         command = PlaceOrder(order_id=str(uuid4()), user_id=wish.user_id, items=wish.items)
-        accepted = OrderAccepted(order_id=command.order_id, status=Status.PENDING)
-        reply = Reply(202, accepted.model_dump(mode="json", by_alias=True))
+        reply = Reply.of(OrderAccepted(order_id=command.order_id, status=Status.PENDING), status=202)
         try:
             return await self._service.submit(command, reply, key=key)
         except Invalid as refused:
@@ -61,24 +59,24 @@ class Api:
         """Cancel an open order (also one that is cancelled already), or raise `NotFound` or `Conflict`."""
         key = self._service.key(request, caller=wish.order_id, body=await request.body())
         stands = OrderStatus(order_id=wish.order_id, status=Status.CANCELLED)
-        return await self._service.submit(wish, _reply(stands), key=key)
+        return await self._service.submit(wish, Reply.of(stands), key=key)
 
     async def show(self, order_id: Annotated[OrderId, Query(alias="id")]) -> Response:
         """Show an order, or raise `NotFound`."""
         state = await self._service.read(order(order_id))
         if state is None:
             raise NotFound(f"there is no order {order_id}")
-        return _reply(answer(state)).response()
+        return Reply.of(answer(state)).response()
 
     async def status(self, question: OrderStatusRequest, _request: Request) -> Reply:
         """Say how an order stands; `unknown` is an answer too."""
         state = await self._service.read(order(question.order_id))
         stands = OrderStatus(order_id=question.order_id, status=state.status if state else "unknown")
-        return _reply(stands)
+        return Reply.of(stands)
 
     async def briefs(self, question: BriefsRequest, _request: Request) -> Reply:
         """Say how some orders stand, in the order of the question; unknown ones are left out."""
-        return _reply(OrdersAnswer(orders=await self._briefs(question.order_ids)))
+        return Reply.of(OrdersAnswer(orders=await self._briefs(question.order_ids)))
 
     async def of_user(
         self,
@@ -89,15 +87,11 @@ class Api:
         """List a user's orders, newest first; none for a user who has never ordered."""
         rows, further = await self._service.newest(orders_by_user, user, before=before, count=count)
         orders = await self._briefs([row.order_id for row in rows])
-        return _reply(OrdersAnswer(orders=orders, next=further)).response()
+        return Reply.of(OrdersAnswer(orders=orders, next=further)).response()
 
     async def _briefs(self, ids: Sequence[str]) -> tuple[OrderBrief, ...]:
         states = await self._service.read_many([order(each) for each in ids])
         return tuple(brief(states[order(each)]) for each in ids if order(each) in states)
-
-
-def _reply(value: Wire) -> Reply:
-    return Reply(200, value.model_dump(mode="json", by_alias=True))
 
 
 def brief(state: OrderState) -> OrderBrief:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from chassis.service import Reply, Service
 from contracts.users import RegisterRequest, UserAccepted, UserAnswer, UserRequest, UserStatus
@@ -32,28 +31,28 @@ class Api:
         """Register somebody (202); the same Idempotency-Key gets the same answer again."""
         key = self._service.key(request, caller="", body=await request.body())
         command = RegisterUser(user_id=str(uuid4()), name=wish.name, email=wish.email)
-        reply = _reply(UserAccepted(user_id=command.user_id, active=True), status=202)
+        reply = Reply.of(UserAccepted(user_id=command.user_id, active=True), status=202)
         return await self._service.submit(command, reply, key=key)
 
     async def deactivate(self, wish: UserRequest, request: Request) -> Reply:
         """Let somebody order nothing more (202), or raise `NotFound`."""
         key = self._service.key(request, caller=wish.user_id, body=await request.body())
-        reply = _reply(UserAccepted(user_id=wish.user_id, active=False), status=202)
+        reply = Reply.of(UserAccepted(user_id=wish.user_id, active=False), status=202)
         return await self._service.submit(DeactivateUser(user_id=wish.user_id), reply, key=key)
 
     async def show(self, user_id: Annotated[UserId, Query(alias="id")]) -> Response:
         """Show a user to themselves, or raise `NotFound`."""
-        return _reply(await self._answer(user_id)).response()
+        return Reply.of(await self._answer(user_id)).response()
 
     async def status(self, question: UserRequest, _request: Request) -> Reply:
         """Say whether a user may order; `unknown` is an answer too."""
         state = await self._service.read(user(question.user_id))
         status = state.status if state else Status.UNKNOWN
-        return _reply(UserStatus(user_id=question.user_id, status=status))
+        return Reply.of(UserStatus(user_id=question.user_id, status=status))
 
     async def contact(self, question: UserRequest, _request: Request) -> Reply:
         """Tell who writes to a user where to, or raise `NotFound`. Who was deactivated still hears of open orders."""
-        return _reply(await self._answer(question.user_id))
+        return Reply.of(await self._answer(question.user_id))
 
     async def _answer(self, user_id: str) -> UserAnswer:
         who, where = user(user_id), contact(user_id)
@@ -62,7 +61,3 @@ class Api:
             raise not_registered(user_id)
         state, known = found[who], found[where]
         return UserAnswer(user_id=user_id, name=known.name, email=known.email, active=state.status is Status.ACTIVE)
-
-
-def _reply(answer: BaseModel, status: int = 200) -> Reply:
-    return Reply(status, answer.model_dump(mode="json", by_alias=True))

@@ -1,10 +1,9 @@
 """The people that a new shop knows, so that an order can be placed at once: nobody real, registered at start."""
 
-import asyncio
 import json
 from importlib.resources import files
 
-from chassis.service import Reply, Service
+from chassis.service import Service
 from users.domain import RegisterUser, user
 
 
@@ -16,7 +15,4 @@ def people() -> tuple[RegisterUser, ...]:
 
 async def register_people(service: Service) -> None:
     """Register who is not yet; at a restart, or beside another replica, nobody is registered twice."""
-    wanted = {user(command.user_id): command for command in people()}
-    known = await service.read_many(list(wanted))
-    missing = [command for ref, command in wanted.items() if ref not in known]
-    await asyncio.gather(*(service.submit(command, Reply(202, {})) for command in missing))
+    await service.submit_missing({user(command.user_id): command for command in people()})

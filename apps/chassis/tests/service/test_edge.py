@@ -20,6 +20,7 @@ from chassis.service import Service
 from chassis.sidecar import Answer, Unanswered, call
 from chassis.work import Reply
 from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
+from support.events import envelope
 from support.http import ask
 
 
@@ -100,11 +101,7 @@ def cloud(data: Any, entry: str = "1") -> dict[str, Any]:
 
 
 def plain(**changes: Any) -> dict[str, Any]:
-    event = {
-        "eventType": "Added", "eventId": "e-1", "timestamp": "2026-01-01T00:00:00Z", "version": "1.0",
-        "payload": {"pile": "p", "size": 2},
-    }  # fmt: skip
-    return event | changes
+    return envelope("Added", {"pile": "p", "size": 2}) | {"eventId": "e-1"} | changes
 
 
 async def test_a_refusal_is_a_problem_for_clients_and_2xx_for_services(service: Service) -> None:

@@ -17,6 +17,7 @@ from chassis.service import Service
 from chassis.sidecar import Answer
 from chassis.work import Reply
 from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
+from support.events import envelope
 from support.http import Heard, ask
 
 
@@ -134,11 +135,7 @@ async def world() -> AsyncIterator[World]:
 
 
 def event(**changes: Any) -> dict[str, Any]:
-    plain = {
-        "eventType": "Added", "eventId": "e-1", "timestamp": "2026-01-01T00:00:00Z", "version": "1.0",
-        "payload": {"pile": "p", "size": 2},
-    }  # fmt: skip
-    return plain | changes
+    return envelope("Added", {"pile": "p", "size": 2}) | {"eventId": "e-1"} | changes
 
 
 BAD = {
