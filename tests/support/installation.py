@@ -183,7 +183,8 @@ async def _ledger(stores: list[Store], service: str) -> Ledger:
         store = next(store for store in stores if store.service == service)
         ledger = await store.heads()
         assert ledger, f"{service} keeps no ledger"
-        await store.fill(ledger)
+        await store.records(ledger)
+        await store.contents(ledger)
         return ledger
     finally:
         await close(stores)

@@ -82,11 +82,6 @@ class Store:
         values = {n: heads[keys.head(n)].value for n in numbers if keys.head(n) in heads}
         return Ledger(self.service, values, frozenset(handled))
 
-    async def fill(self, ledger: Ledger) -> None:
-        """Read everything that the heads point to."""
-        await self.records(ledger)
-        await self.contents(ledger)
-
     async def records(self, ledger: Ledger, known: Ledger | None = None) -> None:
         """Read the records up to the heads' tails; those of `known` are not read again."""
         ledger.records = dict(known.records) if known else {}

@@ -80,7 +80,7 @@ def bank(home: Home, port: int) -> Part:
     }
     argv = (sys.executable, "-m", "bank")
     command = Command("bank", Path(sys.executable), argv, home.data, {**os.environ, **settings}, home.logs / "bank.log")
-    return Part(command, partial(_healthy, url), {(BANK, "baseUrl"): url}, url)
+    return Part(command, partial(healthy, url), {(BANK, "baseUrl"): url}, url)
 
 
 async def until_answering(part: Part) -> None:
@@ -107,7 +107,7 @@ async def _pong(port: int) -> bool:
     return answer.startswith(b"+PONG")
 
 
-async def _healthy(url: str) -> bool:
+async def healthy(url: str) -> bool:
     """Ask an HTTP server that has `/health`."""
     try:
         async with aiohttp.request("GET", f"{url}/health", timeout=aiohttp.ClientTimeout(total=2)) as answer:

@@ -12,14 +12,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import aiohttp
-
 from outrigger.commands import Command
 from outrigger.errors import LauncherError
 from outrigger.filelock import locked
 from outrigger.home import Home, cache_folder
 from outrigger.java import find_java
-from outrigger.parts import Part
+from outrigger.parts import Part, healthy
 from outrigger.ports import LOOPBACK
 from outrigger.progress import Progress
 from outrigger.resources import TRACES
@@ -70,16 +68,7 @@ def zipkin(home: Home, port: int) -> Part | None:
     env = {**kept, "STORAGE_TYPE": "mem", "MEM_MAX_SPANS": str(_SPANS)}
     command = Command("zipkin", java, argv, home.work, env, home.logs / "zipkin.log")
     url = f"http://{LOOPBACK}:{port}"
-    return Part(command, partial(_healthy, url), {TRACES: f"{url}/api/v2/spans"}, url, awaited=False)
-
-
-async def _healthy(url: str) -> bool:
-    try:
-        patience = aiohttp.ClientTimeout(total=2)
-        async with aiohttp.ClientSession(timeout=patience) as http, http.get(f"{url}/health") as answer:
-            return answer.ok
-    except (aiohttp.ClientError, TimeoutError):
-        return False
+    return Part(command, partial(healthy, url), {TRACES: f"{url}/api/v2/spans"}, url, awaited=False)
 
 
 def _place() -> Path:
