@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.bank import Bank
 from support.customer import Customer
 from support.installation import Installation
+from support.polling import eventually
 
 ORDER_DEADLINE = 10.0
 RESERVATION_DEADLINE = 8.0
@@ -59,3 +61,16 @@ def _audit(installed: Installation) -> None:
 def customer(system: Installation) -> Customer:
     """Return somebody who has never ordered before."""
     return Customer.registered(system)
+
+
+@pytest.fixture
+def bank(system: Installation, customer: Customer) -> Iterator[Bank]:
+    """Give the bank; afterwards it is well, and no circuit to it is open."""
+    bank = Bank(system)
+    yield bank
+    bank.trouble("none")
+    eventually(lambda: _confirmed(customer), within=90, what="an order is confirmed again", pause=1)
+
+
+def _confirmed(customer: Customer) -> bool:
+    return customer.ended(customer.accepted("CANOE-CEDAR"), within=40)["status"] == "confirmed"

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,15 +14,6 @@ from support.polling import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 CHANGES = r'outrigger_circuit_changes_total{target="bank",method="authorize",to="([a-z-]+)"} ([0-9]+)'
-
-
-@pytest.fixture
-def bank(system: Installation) -> Iterator[Bank]:
-    bank = Bank(system)
-    try:
-        yield bank
-    finally:
-        bank.trouble("none")
 
 
 def stands(system: Installation) -> str:

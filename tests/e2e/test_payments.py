@@ -1,6 +1,5 @@
 """The money of an order: what the customer is told, what payments notes and what the bank's own book says agree."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 SKU = "CANOE-CEDAR"
 TAKEN = ["held", "taken"]
-
-
-@pytest.fixture
-def bank(system: Installation, customer: Customer) -> Iterator[Bank]:
-    """Give the bank; afterwards it is well, and no circuit to it is open."""
-    bank = Bank(system)
-    yield bank
-    bank.trouble("none")
-    eventually(lambda: confirmed(customer), within=90, what="an order is confirmed again", pause=1)
-
-
-def confirmed(customer: Customer) -> bool:
-    return customer.ended(customer.accepted(SKU), within=40)["status"] == "confirmed"
 
 
 def status(system: Installation, order_id: str) -> str | None:
