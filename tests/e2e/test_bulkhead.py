@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import pytest
 
@@ -10,7 +11,7 @@ from support.customer import Customer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-LEAST, MOST = 3, 8  # rounds: neighbours on the machine make single ones worthless, so the best of each are compared
+LEAST, MOST = 3, 12  # rounds of each, in turn: neighbours make single ones worthless, so medians are compared
 ORDERS, AT_ONCE = 60, 8
 SKU = "WHISTLE-PEALESS"
 
@@ -26,11 +27,11 @@ def rate(customer: Customer) -> float:
 def test_acceptance_keeps_its_rate_while_the_bank_hangs(customer: Customer, bank: Bank) -> None:
     well: list[float] = []
     hanging: list[float] = []
-    while len(well) < LEAST or (len(well) < MOST and max(hanging) < 0.9 * max(well)):
+    while len(well) < LEAST or (len(well) < MOST and median(hanging) < 0.9 * median(well)):
         well.append(rate(customer))
         bank.trouble("slow", delay=10)
         hanging.append(rate(customer))
         bank.trouble("none")
     last = customer.accepted(SKU)
     assert customer.ended(last, within=60)["status"] in {"confirmed", "cancelled"}
-    assert max(hanging) >= 0.9 * max(well), (well, hanging)
+    assert median(hanging) >= 0.9 * median(well), (well, hanging)

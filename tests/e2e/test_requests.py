@@ -101,13 +101,13 @@ def test_a_users_orders_are_listed_newest_first_over_pages(customer: Customer) -
 
 
 def test_a_customer_changes_their_mind_in_time(system: Installation, customer: Customer) -> None:
-    before = system.document("inventory", "stock/SAIL-LATEEN")
+    before = system.document("inventory", "stock/MAST-SPRUCE")
     with system.frozen("payments.app"):
-        order = customer.accepted("SAIL-LATEEN")
+        order = customer.accepted("MAST-SPRUCE")
         said = [customer.ask("POST", f"/api/v1/orders/{order}/cancel") for _ in range(2)]
     assert [(heard.status, heard.json) for heard in said] == [(200, {"orderId": order, "status": "cancelled"})] * 2
     assert customer.ended(order)["reason"] == "cancelled by the customer"
-    eventually(lambda: system.document("inventory", "stock/SAIL-LATEEN") == before, within=15, what="it is put back")
+    eventually(lambda: system.document("inventory", "stock/MAST-SPRUCE") == before, within=15, what="it is put back")
 
 
 def test_a_confirmed_order_is_not_cancelled(customer: Customer) -> None:
