@@ -42,21 +42,19 @@ class Shelf:
     def documents(self) -> dict[str, bytes]:
         """Return every document of the slot that is read, by its name within the slot."""
         slot = self.slot
-        names = [slot.size, *(each for n in _pages(self.value(slot.size)) for each in self._group_names(slot, n))]
+        names = [slot.size, *(each for n in range(self.value(slot.size)) for each in self._names(slot, n))]
         prefix = f":{slot.generation % 2}"
         return {name.replace(prefix, "", 1): self.raw(name) for name in names}
 
-    def _group_names(self, slot: Slot, number: int) -> Iterator[str]:
+    def _names(self, slot: Slot, number: int) -> Iterator[str]:
+        """Name what there is of a group; an entry names a row, or is one."""
         yield slot.groups(number)
-        for group in self.value(slot.groups(number)):
-            yield slot.group(group)
-            for page in _pages(self.value(slot.group(group))):
-                yield slot.page(group, page)
-                yield from map(slot.row, self.value(slot.page(group, page)))
-
-
-def _pages(count: int) -> range:
-    return range(-(-count // 100))
+        group = self.value(slot.groups(number))
+        yield slot.group(group)
+        for n in range(self.value(slot.group(group))):
+            yield slot.entry(group, n)
+            if isinstance(subject := self.value(slot.entry(group, n)), str):
+                yield slot.row(subject)
 
 
 def every_view(system: Installation) -> list[Shelf]:

@@ -107,6 +107,7 @@ class Draft:
         self.base, self.parent = base, parent
         self.values: dict[str, Any] = {}
         self.ttls: dict[str, int] = {}
+        self.placed: dict[str, Any] = {}
         self.guards: set[str] = set()
         self.events: list[dict[str, Any]] = []
         self.marks: dict[str, int] = {}
@@ -127,6 +128,7 @@ class Draft:
             self.events.append(event)
         self.values |= fork.values
         self.ttls |= fork.ttls
+        self.placed |= fork.placed
         self.guards |= fork.guards
         self.marks |= fork.marks
         self.size += fork.size
@@ -144,6 +146,11 @@ class Draft:
         stored = self.base.stored.get(key)
         return stored.value if stored else None
 
+    def mark(self, follower: str) -> int:
+        """Return the record up to which this batch leaves a follower so far."""
+        known = self.parent.mark(follower) if self.parent else self.base.head.followers.get(follower, 0)
+        return max(known, self.marks.get(follower, 0))
+
     def need(self, keys: Iterable[str]) -> None:
         """Have all of `keys` read at once. Raises `NotLoaded`."""
         if missing := [key for key in keys if key not in self.base.asked]:
@@ -157,9 +164,9 @@ class Draft:
         if ttl:
             self.ttls[key] = ttl
 
-    def create(self, key: str, value: Any) -> None:
-        """Write a key that only this transaction can have made: insert-only, unread."""
-        self.values[key] = value
+    def place(self, key: str, value: Any) -> None:
+        """Write at a number that a document of this transaction gives out: unread, for that one is guarded."""
+        self.placed[key] = value
 
     def doc(self, ref: Ref[Any]) -> Doc:
         """Return a document, parsed once a batch."""
@@ -198,6 +205,7 @@ class Draft:
     def operations(self, head: Head, record: dict[str, Any] | None) -> list[Operation]:
         """Compose the transaction: documents and marks sorted by key (a common lock order), record, head."""
         writes: list[Operation] = [self._write(key) for key in sorted(self.values.keys() | self.guards)]
+        writes += [Put(key, value) for key, value in sorted(self.placed.items())]
         if record:
             writes.append(Put(keys.record(self.base.lane, head.tail), record, insert=True))
         stored = self.base.stored[keys.head(self.base.lane)]

@@ -139,7 +139,7 @@ class Engine:
         self.running: dict[int, Running] = {}
         self.reason = "starting: waiting for the sidecar"
         self.ready = asyncio.Event()
-        self.commands = Commands(rules, clock)
+        self.commands = Commands(rules, sidecar, clock)
         self.accepted = 0
         self._draining = False
 
@@ -270,7 +270,7 @@ class Engine:
     async def _followers(self) -> Sequence[Follower]:
         return [
             Relay(self.sidecar, self.service),
-            *(Reaction(r, self.sidecar, self.commands) for r in self.rules.reactors.values()),
+            *(Reaction(r, self.commands) for r in self.rules.reactors.values()),
             *(await self.views.followers()),
         ]
 

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from chassis import keys
 from chassis.draft import Base, Draft, NotLoaded
@@ -26,8 +26,8 @@ DOUBTS = 3  # unknown outcomes of a batch before its halves are tried apart
 CRASHES = 3  # after that many tries that ended the process, a message is a dead letter
 REMEMBERED = 5000  # events kept for followers; older records are read back
 PAGE = 32
-FEW = 16  # items that are not worth two commits
 ATTEMPT_TTL = 3600
+_UNREAD: Final = object()  # the outcome of what looked at something that has yet to be read
 log = logging.getLogger(__name__)
 
 
@@ -186,9 +186,7 @@ class Executor:
                 return []  # an idle owner rewrites its head: that is its lease
         batch: list[Item] = []
         size = 0
-        # half of what waits: its answers are sent, and new requests read, while the sidecar commits the other half
-        most = min(keys.BATCH_ITEMS, max(FEW, len(self._queue) // 2))
-        while self._queue and len(batch) < most and size < keys.BATCH_BYTES:
+        while self._queue and len(batch) < keys.BATCH_ITEMS and size < keys.BATCH_BYTES:
             item = self._queue.popleft()
             if not item.answer.done():
                 item.taken = True
@@ -239,18 +237,21 @@ class Executor:
         return self._attempt(draft, outcomes)
 
     async def _compose(self, items: Sequence[Item]) -> tuple[Draft, list[Any]]:
-        asked: set[str] = set()
-        stored: dict[str, Stored] = {}
         wanted = {keys.head(self.number)}.union(*(_keys(i.work) for i in items))
+        stored = await self._read(wanted)
+        draft = Draft(Base(self.rules, self.service, self.number, self._head(stored), stored, wanted))
+        outcomes: list[Any] = [None] * len(items)
+        # who was told "unknown" may have asked elsewhere since, and only that answer may count
+        left = [n for n, item in enumerate(items) if not item.answer.done()]
         for _ in range(ROUNDS):
-            stored |= await self._read(wanted - asked)
-            asked |= wanted
-            draft = Draft(Base(self.rules, self.service, self.number, self._head(stored), stored, asked))
             wanted = set()
-            # who was told "unknown" may have asked elsewhere since, and only that answer may count
-            outcomes = [None if item.answer.done() else _run(item.work, draft, wanted) for item in items]
-            if not wanted:
+            for n in left:
+                outcomes[n] = _run(items[n].work, draft, wanted)
+            left = [n for n in left if outcomes[n] is _UNREAD]  # the others need not wait for what these look at
+            if not left:
                 return draft, outcomes
+            draft.base.stored |= await self._read(wanted)
+            draft.base.asked |= wanted
         raise RuntimeError(f"still reading after {ROUNDS} rounds: {sorted(wanted)[:5]}")
 
     async def _read(self, wanted: set[str]) -> dict[str, Stored]:
@@ -382,14 +383,14 @@ def _run(work: Work, draft: Draft, wanted: set[str]) -> Any:
         return _merged(draft, work.run)
     except NotLoaded as more:
         wanted.update(more.keys)
-        return None
+        return _UNREAD
     except Exception as error:  # noqa: BLE001 - whatever pure code raises is that message's end, not its neighbours'
         reason = error
     try:
         return _merged(draft, lambda fork: work.give_up(fork, reason))
     except NotLoaded as more:
         wanted.update(more.keys)
-        return None
+        return _UNREAD
     except Exception as refusal:  # noqa: BLE001 - it is the answer
         return refusal
 

@@ -7,15 +7,16 @@ lies between a lost mark and the truth is done again, and absorbed by inbox mark
 import asyncio
 import inspect
 import logging
+import math
 import uuid
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chassis.draft import Cause, states
-from chassis.envelope import Command, Envelope, Event
+from chassis.envelope import Command, Envelope
 from chassis.executor import Executor
 from chassis.operations import tracing
 from chassis.problems import Problem
@@ -27,6 +28,7 @@ PUBLISH_ENTRIES = 200
 REFUSALS = 20  # of one event while others pass, before it is put aside
 FIRST_PAUSE = 0.1
 LAST_PAUSE = 5.0
+ANSWERS = 10_000  # kept; the oldest go first
 log = logging.getLogger(__name__)
 
 
@@ -148,34 +150,60 @@ class Relay:
                 executor.marks[self.name] = progress.done(outgoing.number)
 
 
+class Answers:
+    """What others answered lately, for questions whose answer may be a little old."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._kept: OrderedDict[str, tuple[float, Any]] = OrderedDict()
+
+    async def get(self, question: str, fresh_for: float, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Return an answer that is at most `fresh_for` seconds old: a kept one, or that of `ask`."""
+        now = asyncio.get_running_loop().time()
+        at, answer = self._kept.get(question, (-math.inf, None))
+        if now - at > fresh_for:
+            answer = await ask()
+            self._kept[question] = (now, answer)
+            while len(self._kept) > ANSWERS:
+                self._kept.popitem(last=False)
+        return answer
+
+
 class World(Outside):
     """The outside world as one reaction sees it."""
 
-    def __init__(self, sidecar: Sidecar, rules: Rules, idempotency_key: str) -> None:
+    def __init__(self, commands: "Commands", idempotency_key: str, attempt: int) -> None:
         """Calls carry `idempotency_key`, the same at every repetition."""
-        self._sidecar, self._rules, self.idempotency_key = sidecar, rules, idempotency_key
+        self._commands, self.idempotency_key, self.attempt = commands, idempotency_key, attempt
 
-    async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def invoke(
+        self, app: str, method: str, body: Mapping[str, Any] | None = None, *, fresh_for: float = 0.0
+    ) -> Any:
         """Call another service; raises the `Problem` it refused with, or `SidecarError`."""
-        headers = {"idempotency-key": self.idempotency_key}
-        return (await call(self._sidecar, app, method, body=body, headers=headers, alone=True))[1]
+
+        async def ask() -> Any:
+            headers = {"idempotency-key": self.idempotency_key}
+            return (await call(self._commands.sidecar, app, method, body=body, headers=headers, alone=True))[1]
+
+        question = f"{app}/{method}/{body}"
+        return await (self._commands.answers.get(question, fresh_for, ask) if fresh_for else ask())
 
     async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
         """Call an output binding; raises `SidecarError`."""
         with tracing.span(operation, kind="CLIENT", remote=binding):
-            await self._sidecar.bind(binding, operation, data, metadata)
+            await self._commands.sidecar.bind(binding, operation, data, metadata)
 
     async def read(self, ref: Ref[S]) -> S | None:
         """Read one document's state; raises `SidecarError`."""
-        return (await states(self._sidecar, self._rules, [ref])).get(ref)
+        return (await states(self._commands.sidecar, self._commands.rules, [ref])).get(ref)
 
 
 class Reaction:
     """Runs one reactor over a lane with bounded concurrency, and submits what it learnt as a command."""
 
-    def __init__(self, reactor: Reactor, sidecar: Sidecar, service: "Commands") -> None:
-        """`service` turns a command into a message."""
-        self._reactor, self._sidecar, self._service = reactor, sidecar, service
+    def __init__(self, reactor: Reactor, commands: "Commands") -> None:
+        """`commands` turns a command into a message."""
+        self._reactor, self._commands = reactor, commands
         self.name = f"{'deadline' if reactor.after else 'reactor'}/{reactor.name}"
         self.history = reactor.after > 0  # what is overdue must end; what has been done must not be done again
 
@@ -213,7 +241,7 @@ class Reaction:
         tracing.follow(event.get("traceparent"))
         key = f"{self.name}/{event['eventId']}"
         attempt, pause = 1, FIRST_PAUSE
-        while (reason := await self._attempt(executor, event, key)) is not None:
+        while (reason := await self._attempt(executor, event, key, attempt)) is not None:
             told = {"reactor": self.name, "attempt": attempt, "reason": reason[:300]}
             alarm = self._reactor.alarm and attempt % self._reactor.alarm == 0
             log.log(logging.CRITICAL if alarm else logging.WARNING, "a reaction failed", extra=told)
@@ -224,12 +252,12 @@ class Reaction:
             await asyncio.sleep(pause)
             attempt, pause = attempt + 1, min(pause * 2, LAST_PAUSE)
 
-    async def _attempt(self, executor: Executor, event: dict[str, Any], key: str) -> str | None:
+    async def _attempt(self, executor: Executor, event: dict[str, Any], key: str, attempt: int) -> str | None:
         """Return why it failed, or None; an unknown outcome is a failure: it is asked again under the same key."""
         try:
             # A deadline comes so late that its span would stretch every trace; what follows from it is seen.
             with nullcontext() if self._reactor.after else tracing.span(self.name):
-                if message := await reaction(self._reactor, self._sidecar, self._service, event, key):
+                if message := await self._commands.react(self._reactor, event, key, attempt):
                     await executor.submit(message)
         except (Problem, SidecarError) as error:
             return str(error)
@@ -240,15 +268,17 @@ class Reaction:
 
 
 class Commands:
-    """Turns what a reactor answers into a message for the executor."""
+    """Runs a reactor and turns what it answers into a message for the executor."""
 
-    def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
+    def __init__(self, rules: Rules, sidecar: Sidecar, clock: Callable[[], float]) -> None:
         """`rules` are the service's; `clock` gives seconds since the epoch."""
-        self.rules, self._clock = rules, clock
+        self.rules, self.sidecar, self.answers, self._clock = rules, sidecar, Answers(), clock
 
-    def read_event(self, event: dict[str, Any]) -> Event:
-        """Parse one of our own recorded events."""
-        return self.rules.catalogue.read(Envelope.parse(event))
+    async def react(self, reactor: Reactor, event: dict[str, Any], key: str, attempt: int) -> Message | None:
+        """Ask a reactor what follows from one of our own recorded events; raises what it raises."""
+        answer = reactor.react(self.rules.catalogue.read(Envelope.parse(event)), World(self, key, attempt))
+        command = await answer if inspect.isawaitable(answer) else answer
+        return None if command is None else self.reaction(command, key, event)
 
     def reaction(self, command: Command, key: str, event: dict[str, Any]) -> Message:
         """Wrap a command that follows from `event`."""
@@ -257,12 +287,3 @@ class Commands:
         now = self._clock()
         cause = Cause(uuid.uuid4().int, now, key, correlation, tracing.traceparent())
         return Message(key, handler, command, Context(now, key, correlation), cause, reaction=True)
-
-
-async def reaction(
-    reactor: Reactor, sidecar: Sidecar, commands: Commands, event: dict[str, Any], key: str
-) -> Message | None:
-    """Ask a reactor what follows from `event`; raises what it raises."""
-    answer = reactor.react(commands.read_event(event), World(sidecar, commands.rules, key))
-    command = await answer if inspect.isawaitable(answer) else answer
-    return None if command is None else commands.reaction(command, key, event)

@@ -93,9 +93,15 @@ class Outside(Protocol):
     """What a reactor may use of the world. Every call has a time-out."""
 
     idempotency_key: str  # the same for every repetition of this reaction
+    attempt: int  # 1 for the first of this process
 
-    async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Call another service or an HTTPEndpoint; returns its JSON answer, raises the `Problem` it refused with."""
+    async def invoke(
+        self, app: str, method: str, body: Mapping[str, Any] | None = None, *, fresh_for: float = 0.0
+    ) -> Any:
+        """Call another service or an HTTPEndpoint; returns its JSON answer, raises the `Problem` it refused with.
+
+        Where nothing is changed by asking, an answer to the same question may be used again for `fresh_for` seconds.
+        """
         ...
 
     async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
@@ -145,6 +151,10 @@ class View(Generic[S]):
         """Register the fold of a row."""
         self.fold = function
         return function
+
+    def takes(self, event: Mapping[str, Any]) -> bool:
+        """Tell whether a recorded event is one of `on`."""
+        return any(event["eventType"] == each.event_type for each in self.on)
 
 
 def _nothing(_message: Any) -> Iterable[Ref[Any]]:

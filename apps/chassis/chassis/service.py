@@ -163,7 +163,8 @@ class Service:
         process.calm_collector()
         uvicorn.run(
             self.app, host=self.settings.app_host, port=self.settings.app_port, loop="uvloop", http="httptools",
-            log_config=None, access_log=False, timeout_graceful_shutdown=int(self.settings.drain_within),
+            log_config=None, access_log=False, proxy_headers=False,
+            timeout_graceful_shutdown=int(self.settings.drain_within),
         )  # fmt: skip
 
     # from daprd
@@ -344,21 +345,7 @@ class Edge:
         trace = headers.get(b"traceparent", b"").decode("latin-1")
         outside = "" if CALLER.encode() in headers else scope["method"]
         with tracing.span("", kind="SERVER" if outside else "", parent=trace, outside=outside) as tags:
-            await self._app(scope, receive, send if tags is None else _telling(scope, send, tags))
-
-
-def _telling(scope: Scope, send: Send, tags: dict[str, str]) -> Send:
-    """Name the span by its route, which holds no ids, and the trace in the answer."""
-    trace = tracing.traceparent().encode()
-
-    async def telling(message: AsgiMessage) -> None:
-        if message["type"] == "http.response.start":
-            path = getattr(scope.get("route"), "path", scope["path"] if "endpoint" in scope else "")
-            tags.update({"name": f"{scope['method']} {path}", "http.status_code": str(message["status"])})
-            message = {**message, "headers": [*message["headers"], (b"traceresponse", trace)]}
-        await send(message)
-
-    return telling
+            await self._app(scope, receive, send if tags is None else tracing.telling(scope, send, tags))
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -1,13 +1,14 @@
 """Read models, folded from the service's own journal into documents that nothing else writes.
 
 A view stands in one of two slots, by its generation. A row folds its subject's events strictly by revision: what comes
-early is parked in the row. Rows are listed by group in pages of 100. A rebuild clears the idle slot, lets followers
-fill it from the first record while the other is read, and moves the pointer when every lane has caught up.
+early is parked in the row. Rows are listed by group, each under its number, and the group's counter gives the numbers
+out. A rebuild clears the idle slot, lets followers fill it from the first record while the other is read, and moves the
+pointer when every lane has caught up.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from chassis import keys
@@ -20,7 +21,6 @@ from chassis.rules import Rules, S, View
 from chassis.sidecar import Delete, ETagMismatch, Put, Sidecar
 
 PAGE_ROWS = 100
-RECORDS = 16  # folded in one step
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Slot:
         """A row and its parked events."""
         return keys.key("viewrow", self.view, self.generation % 2, subject)
 
-    def page(self, group: str, number: int) -> str:
-        """A list of at most 100 subjects."""
-        return keys.key("viewpage", self.view, self.generation % 2, group, number)
+    def entry(self, group: str, number: int) -> str:
+        """The subject of a group's row; or the row itself, in a view of births."""
+        return keys.key("viewentry", self.view, self.generation % 2, group, number)
 
     def group(self, group: str) -> str:
         """How many rows a group has."""
         return keys.key("viewgroup", self.view, self.generation % 2, group)
 
     def groups(self, number: int) -> str:
-        """A list of at most 100 groups."""
+        """The name of a group."""
         return keys.key("viewgroups", self.view, self.generation % 2, number)
 
     @property
@@ -77,29 +77,43 @@ class Fold:
     slot: Slot
     rules: Rules
     events: Sequence[dict[str, Any]]
+    after: int
     upto: int
 
     def keys(self) -> Iterator[str]:
-        """Look at the rows; which lists are needed shows when rows turn out to be new."""
-        yield pointer(self.view.name)
+        """Look at the rows, and at the counters of the lists in which new ones come to stand."""
+        yield from (pointer(self.view.name), self.slot.size)
         for event in self.events:
-            yield self.slot.row(event["subject"])
+            if not self.view.births:
+                yield self.slot.row(event["subject"])
+            if event["revision"] == 1 and self.view.takes(event):
+                yield self.slot.group(self.view.group(self._fold(None, event)))
 
     def run(self, draft: Draft) -> None:
         """Apply each event once, in the order of its subject's revisions. Raises `Conflict` if it came too late."""
         if self.slot.generation not in generations(draft.get(pointer(self.view.name))):  # its slot is another's now
             raise Conflict(f"generation {self.slot.generation} of view {self.view.name} is over")
-        new = [row for event in self.events if (row := self._apply(draft, event))]
-        self._read_lists(draft, Counter(group for group, _ in new))
-        for group, subject in new:
-            self._list(draft, group, subject)
-        draft.marks[follower_name(self.slot.view, self.slot.generation)] = self.upto
+        name = follower_name(self.slot.view, self.slot.generation)
+        if draft.mark(name) > self.after:
+            raise Conflict(f"{name} has these records already")
+        apply = self._born if self.view.births else self._apply
+        new = [listed for event in self.events if (listed := apply(draft, event))]
+        draft.need(self.slot.group(group) for group, _ in new)  # of rows whose first event was not theirs
+        for group, entry in new:
+            if self._append(draft, self.slot.group(group), partial(self.slot.entry, group), entry) == 0:
+                self._append(draft, self.slot.size, self.slot.groups, group)
+        draft.marks[name] = self.upto
 
     def give_up(self, draft: Draft, reason: Exception) -> Any:
         """A fold that raises is a bug to be seen, not an event to be lost: the follower stays and tries again."""
         raise reason
 
-    def _apply(self, draft: Draft, event: dict[str, Any]) -> tuple[str, str] | None:
+    def _born(self, _draft: Draft, event: dict[str, Any]) -> tuple[str, Any]:
+        """Return group and state of a row that one event makes; the follower's mark alone sees to it that it is one."""
+        state = self._fold(None, event)
+        return self.view.group(state), state.model_dump(mode="json")
+
+    def _apply(self, draft: Draft, event: dict[str, Any]) -> tuple[str, Any] | None:
         """Fold an event; returns group and subject of a row that is to be listed."""
         name = self.slot.row(event["subject"])
         row = draft.get(name) or {"revision": 0, "state": None, "parked": {}, "listed": False}
@@ -112,32 +126,21 @@ class Fold:
         draft.put(name, {**row, "listed": row["listed"] or new})
         return (self.view.group(self.view.row.model_validate(row["state"])), event["subject"]) if new else None
 
-    def _read_lists(self, draft: Draft, rows: Mapping[str, int]) -> None:
-        """Have counters read, then pages: in as many rounds as there are kinds of them, however many rows are new."""
-        if not rows:
-            return
-        draft.need([self.slot.size, *map(self.slot.group, rows)])
-        pages = [self.slot.page(g, n) for g, more in rows.items() for n in _touched(draft, self.slot.group(g), more)]
-        draft.need([*pages, *(self.slot.groups(n) for n in _touched(draft, self.slot.size, len(rows)))])
-
     def _folded(self, row: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         state = None if row["state"] is None else self.view.row.model_validate(row["state"])
-        if event["eventType"] in {e.event_type for e in self.view.on}:
-            state = self.view.fold(state, self.rules.catalogue.read(Envelope.parse(event)))
+        if self.view.takes(event):
+            state = self._fold(state, event)
         revision = row["revision"] + 1
         parked = {r: e for r, e in row["parked"].items() if int(r) > revision}
         return {**row, "revision": revision, "parked": parked, "state": state and state.model_dump(mode="json")}
 
-    def _list(self, draft: Draft, group: str, subject: str) -> None:
-        count = self._append(draft, self.slot.group(group), lambda page: self.slot.page(group, page), subject)
-        if count == 0:
-            self._append(draft, self.slot.size, self.slot.groups, group)
+    def _fold(self, state: Any, event: dict[str, Any]) -> Any:
+        return self.view.fold(state, self.rules.catalogue.read(Envelope.parse(event)))
 
     @staticmethod
-    def _append(draft: Draft, counter: str, page: Any, name: str) -> int:
+    def _append(draft: Draft, counter: str, place: Callable[[int], str], value: Any) -> int:
         count = draft.get(counter) or 0
-        key = page(count // PAGE_ROWS)
-        draft.put(key, [*(draft.get(key) or []), name])
+        draft.place(place(count), value)
         draft.put(counter, count + 1)
         return count
 
@@ -155,16 +158,17 @@ class ViewFollower:
     async def follow(self, executor: Executor) -> None:
         """Fold from the mark on; lanes without anything for this view cost one mark a step."""
         while True:
-            records = (await executor.records(executor.marks.get(self.name, 0)))[:RECORDS]
+            after = executor.marks.get(self.name, 0)
+            records = await executor.records(after)
             events = [e for _, r in records for e in r["events"] if self._concerns(e)]
             if events:
-                await executor.submit(Fold(self._view, self._slot, self._rules, events, records[-1][0]))
+                await executor.submit(Fold(self._view, self._slot, self._rules, events, after, records[-1][0]))
             executor.marks[self.name] = records[-1][0]
 
     def _concerns(self, event: dict[str, Any]) -> bool:
         """A row counts every revision of its subject, except where it needs the first one only."""
         if self._view.births:
-            return any(event["eventType"] == e.event_type for e in self._view.on)
+            return self._view.takes(event)
         return any(event["subject"].startswith(f"{e.aggregate}/") for e in self._view.on)
 
 
@@ -187,7 +191,7 @@ class Views:
     async def page(self, view: View[S], group: str, number: int) -> list[S]:
         """Return up to 100 rows, in order of first appearance; empty beyond the last."""
         slot = await self._active(view)
-        return await self._rows(view, slot, await self._value(slot.page(group, number)) or [])
+        return await self._rows(view, slot, group, range(number * PAGE_ROWS, (number + 1) * PAGE_ROWS))
 
     async def newest(self, view: View[S], group: str, before: int | None, count: int) -> tuple[list[S], int | None]:
         """Return up to `count` (at most 100) rows, newest first, and the `before` that continues, None at the end."""
@@ -195,18 +199,16 @@ class Views:
         total = await self._value(slot.group(group)) or 0
         end = total if before is None else max(0, min(before, total))
         start = max(0, end - count)
-        pages = range(start // PAGE_ROWS, -(-end // PAGE_ROWS))
-        subjects = [s for n in pages for s in await self._value(slot.page(group, n)) or []]
-        offset = pages.start * PAGE_ROWS
-        return await self._rows(view, slot, subjects[start - offset : end - offset][::-1]), start or None
+        return await self._rows(view, slot, group, range(end - 1, start - 1, -1)), start or None
 
     async def _active(self, view: View[Any]) -> Slot:
         return Slot(view.name, generations(await self._value(pointer(view.name)))[0])
 
-    async def _rows(self, view: View[S], slot: Slot, subjects: Sequence[str]) -> list[S]:
-        rows = await self._sidecar.read([slot.row(s) for s in subjects])
-        states = [rows[slot.row(s)].value["state"] for s in subjects if slot.row(s) in rows]
-        return [view.row.model_validate(s) for s in states]
+    async def _rows(self, view: View[S], slot: Slot, group: str, numbers: range) -> list[S]:
+        states = await self._values([slot.entry(group, n) for n in numbers])
+        if not view.births:
+            states = [row["state"] for row in await self._values([slot.row(subject) for subject in states])]
+        return [view.row.model_validate(state) for state in states]
 
     async def begin_rebuild(self, name: str) -> int:
         """Clear the idle slot and let followers fill it; returns the new generation. Raises `Conflict` if one runs."""
@@ -250,14 +252,20 @@ class Views:
 
     async def _clear(self, slot: Slot) -> None:
         """Delete all of a slot, rows before the lists that name them, so that a broken-off clearing can be repeated."""
-        groups = [g for n in _pages(await self._value(slot.size)) for g in await self._value(slot.groups(n)) or []]
-        for group in groups:
-            pages = _pages(await self._value(slot.group(group)))
-            for number in pages:
-                await self._delete([slot.row(s) for s in await self._value(slot.page(group, number)) or []])
-            await self._delete([slot.page(group, n) for n in pages])
-        await self._delete([*(slot.group(g) for g in groups)])
-        await self._delete([*(slot.groups(n) for n in _pages(await self._value(slot.size))), slot.size])
+        births = self._rules.views[slot.view].births
+        groups = range(await self._value(slot.size) or 0)
+        for start in groups[::PAGE_ROWS]:
+            for group in await self._values([slot.groups(n) for n in groups[start : start + PAGE_ROWS]]):
+                await self._clear_group(slot, group, births=births)
+        await self._delete([*map(slot.groups, groups), slot.size])
+
+    async def _clear_group(self, slot: Slot, group: str, *, births: bool) -> None:
+        numbers = range(await self._value(slot.group(group)) or 0)
+        for start in numbers[::PAGE_ROWS]:
+            entries = [slot.entry(group, n) for n in numbers[start : start + PAGE_ROWS]]
+            await self._delete([] if births else [slot.row(subject) for subject in await self._values(entries)])
+            await self._delete(entries)
+        await self._delete([slot.group(group)])
 
     async def _delete(self, names: list[str]) -> None:
         for start in range(0, len(names), PAGE_ROWS):
@@ -266,15 +274,9 @@ class Views:
                 await self._sidecar.transact([Delete(n, s.etag) for n, s in sorted(stored.items())])
 
     async def _value(self, key: str) -> Any:
-        stored = (await self._sidecar.read([key])).get(key)
-        return stored.value if stored else None
+        return next(iter(await self._values([key])), None)
 
-
-def _touched(draft: Draft, counter: str, more: int) -> range:
-    """Number the pages that `more` entries may come to lie on."""
-    count = draft.get(counter) or 0
-    return range(count // PAGE_ROWS, (count + more) // PAGE_ROWS + 1)
-
-
-def _pages(count: int | None) -> range:
-    return range(-(-(count or 0) // PAGE_ROWS))
+    async def _values(self, names: Sequence[str]) -> list[Any]:
+        """Read some keys; absent ones are left out."""
+        stored = await self._sidecar.read(names)
+        return [stored[name].value for name in names if name in stored]

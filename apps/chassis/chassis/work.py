@@ -79,7 +79,7 @@ class Letter(Work):
         draft.dead_letters += 1
         name = keys.dead_letter(draft.base.lane, draft.dead_letters)
         draft.put(keys.inbox(self.message_id), {"dead": name})
-        draft.create(name, {
+        draft.place(name, {
             "id": self.message_id, "kind": self.kind, "message": self.message, "reason": self.reason[:2000],
             "attempts": self.attempts, "at": self.at, "open": True,
         })  # fmt: skip

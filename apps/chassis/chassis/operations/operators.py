@@ -15,7 +15,7 @@ from pydantic import Field
 
 from chassis import keys
 from chassis.envelope import Command
-from chassis.followers import reaction, relayed
+from chassis.followers import relayed
 from chassis.journal import Lane
 from chassis.operations import tracing
 from chassis.operations.circuits import State
@@ -140,7 +140,7 @@ class Operators:
         reactor = rules.reactors.get(key.split("/")[1])
         if reactor is None:
             raise Invalid(f"there is no reactor {key.split('/')[1]} here any more")
-        message = await reaction(reactor, self._service.sidecar, self._engine.commands, letter["message"], key)
+        message = await self._engine.commands.react(reactor, letter["message"], key, letter["attempts"] + 1)
         await self._engine.submit(Redrive(name, message), keys.EVENT_BYTES)
 
     async def _publish(self, name: str, letter: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from starlette.types import Message, Scope, Send
 
 QUEUE = 4000  # spans; the oldest give way
 WITHIN = aiohttp.ClientTimeout(total=2)
@@ -142,6 +143,20 @@ def tag(**more: str) -> None:
     """Add to the span at hand, if there is one. No personal data, no ids of people."""
     if (tags := _tags.get()) is not None:
         tags |= more
+
+
+def telling(scope: Scope, send: Send, tags: dict[str, str]) -> Send:
+    """Name the span by its route, which holds no ids, and the trace in the answer."""
+    trace = traceparent().encode()
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            path = getattr(scope.get("route"), "path", scope["path"] if "endpoint" in scope else "")
+            tags.update({"name": f"{scope['method']} {path}", "http.status_code": str(message["status"])})
+            message = {**message, "headers": [*message["headers"], (b"traceresponse", trace)]}
+        await send(message)
+
+    return telling
 
 
 def _kept(context: str) -> bool:

@@ -81,7 +81,7 @@ def _expire(_event: Closed, _outside: Outside) -> Command:
 
 
 LOOKS_OUTSIDE = "reactor/react"
-REACTORS = {r.event.event_type: Reaction(r, None, None).name for r in rules(bool).reactors.values()}  # type: ignore[arg-type]
+REACTORS = {r.event.event_type: Reaction(r, None).name for r in rules(bool).reactors.values()}  # type: ignore[arg-type]
 EFFECTS: dict[type[Command], list[str]] = {
     Buy: ["Deposited"],
     Deposit: ["Deposited"],

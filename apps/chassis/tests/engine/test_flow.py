@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import pytest
 from accounts import Blow, Deposit, Move, Row, Withdraw, Withdrawn, make_rules
+from virtual_time import VirtualLoop
 from world import World, envelope, order, until
 
+from chassis.followers import Answers
 from chassis.problems import Conflict, Failed, KeyReused
 from chassis.rules import Outside
 from chassis.work import Reply
@@ -133,3 +135,40 @@ async def test_a_view_takes_many_new_rows_at_once(group: Callable[[Row], str]) -
         view = service.rules.views["accounts"]
         rows = [await service.page(view, *at) for at in ([("all", n) for n in range(12)] + [(n, 0) for n in names])]
         assert sorted(row.owner for page in rows for row in page) == sorted(names)
+
+
+def test_an_answer_is_used_again_while_it_is_fresh_and_a_failure_never() -> None:
+    asked: list[str] = []
+
+    async def ask() -> str:
+        asked.append("?")
+        if len(asked) == 2:
+            raise Conflict("not now")
+        return f"answer {len(asked)}"
+
+    async def story() -> None:
+        answers = Answers()
+        assert [await answers.get("who", 60, ask) for _ in range(3)] == ["answer 1"] * 3
+        await asyncio.sleep(61)
+        with pytest.raises(Conflict):
+            await answers.get("who", 60, ask)
+        assert await answers.get("who", 60, ask) == "answer 3"
+        assert await answers.get("who else", 60, ask) == "answer 4"
+        await asyncio.sleep(5)
+        assert await answers.get("who", 4, ask) == "answer 5"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(story())
+
+
+async def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chassis.followers.ANSWERS", 2)
+    asked: list[str] = []
+    answers = Answers()
+    for question in ("a", "b", "c", "c", "b", "a"):
+
+        async def ask(question: str = question) -> None:
+            asked.append(question)
+
+        await answers.get(question, 60, ask)
+    assert asked == ["a", "b", "c", "a"]

@@ -89,8 +89,19 @@ def test_a_generation_that_is_over_is_not_folded(sim: Simulation) -> None:
     engine = sim.processes["a"].engine
     assert engine.main
     view = engine.rules.views["accounts"]
-    late = Fold(view, Slot("accounts", 0), engine.rules, sim.world.events(), 1)
+    late = Fold(view, Slot("accounts", 0), engine.rules, sim.world.events(), 0, 1)
     with pytest.raises(Conflict):
+        sim.loop.run_until_complete(engine.main.executor.submit(late))
+
+
+def test_records_that_were_folded_are_not_folded_again(sim: Simulation) -> None:
+    """Two followers of one name, or one that began again, while its first fold was still in the queue."""
+    sim.order(Deposit(account="x", amount=1), ("a",))
+    sim.wait(LEASE)
+    engine = sim.processes["a"].engine
+    assert engine.main
+    late = Fold(engine.rules.views["accounts"], Slot("accounts", 0), engine.rules, sim.world.events(), 0, 1)
+    with pytest.raises(Conflict, match="has these records already"):
         sim.loop.run_until_complete(engine.main.executor.submit(late))
 
 

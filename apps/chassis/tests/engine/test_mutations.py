@@ -85,15 +85,14 @@ def _fold_always(self: Any, d: Draft, kind: Any, event: Any) -> None:
     d.put(ref.key, draft.Doc.of(self.context.revision or 0, kind.apply(d.doc(ref).state, event)))
 
 
-def _apply_at_once(self: Any, d: Draft, event: Any) -> None:
+def _apply_at_once(self: Any, d: Draft, event: Any) -> tuple[str, Any] | None:
     name = self.slot.row(event["subject"])
     row = d.get(name) or {"revision": 0, "state": None, "parked": {}, "listed": False}
     if event["revision"] <= row["revision"]:
-        return
+        return None
     row = self._folded({**row, "revision": event["revision"] - 1}, event)
-    if not row["listed"]:
-        self._list(d, "all", event["subject"])
     d.put(name, {**row, "listed": True})
+    return None if row["listed"] else ("all", event["subject"])
 
 
 def _one_key_read_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,7 +194,7 @@ def a_letter_is_written_for_what_was_done(patch: Patch) -> None:
         name = keys.dead_letter(draft.base.lane, draft.dead_letters)
         draft.get(keys.inbox(self.message_id))
         draft.put(keys.inbox(self.message_id), {"dead": name})
-        draft.create(name, {"id": self.message_id, "kind": self.kind, "message": self.message, "open": True})
+        draft.place(name, {"id": self.message_id, "kind": self.kind, "message": self.message, "open": True})
 
     patch.setattr(Letter, "run", run)
     patch.setattr(executor.GivenUp, "run", lambda self, draft: self.work.give_up(draft, self.reason))
