@@ -12,13 +12,15 @@ Answers = Mapping[tuple[str, str], Any]
 class Elsewhere(Outside):
     """Answers as told, and remembers. What nobody told it about fails the test."""
 
-    def __init__(self, answers: Answers, *documents: tuple[Ref[Any], Any]) -> None:
-        self.idempotency_key = "reactor/test/e-1"
+    def __init__(self, answers: Answers, *documents: tuple[Ref[Any], Any], attempt: int = 1) -> None:
+        self.idempotency_key, self.attempt = "reactor/test/e-1", attempt
         self.asked: list[tuple[str, str, Any]] = []
         self.bound: list[tuple[str, str, str, Mapping[str, str]]] = []
         self._answers, self._documents = answers, dict(documents)
 
-    async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def invoke(
+        self, app: str, method: str, body: Mapping[str, Any] | None = None, *, fresh_for: float = 0.0
+    ) -> Any:
         self.asked.append((app, method, body))
         assert (app, method) in self._answers, f"nobody said what {app}/{method} answers"
         answer = self._answers[app, method]

@@ -55,6 +55,7 @@ class Reaction:
     fact: Fact
     decided: Command | None = None
     settled: bool = False
+    attempts: int = 0
 
     @property
     def deadline(self) -> bool:
@@ -67,6 +68,7 @@ class Worlds(Outside):
     """The services, the messages between them, the reactions that are still to come, the bank and the mail."""
 
     idempotency_key = ""
+    attempt = 1
     broke: set[str] = field(default_factory=set)  # whose payment the bank declines
     flying: list[tuple[str, Fact]] = field(default_factory=list)
     reactions: list[Reaction] = field(default_factory=list)
@@ -102,6 +104,8 @@ class Worlds(Outside):
             self.submit(reaction.service, reaction.decided)
             return
         self._trouble, self._asking = trouble, reaction.service
+        reaction.attempts += 1
+        self.attempt = reaction.attempts
         try:
             command = _run(reaction.reactor.react(reaction.fact.event, self))
         except (Problem, SidecarError):
@@ -130,7 +134,9 @@ class Worlds(Outside):
 
     # what a reaction may use of the world
 
-    async def invoke(self, app: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def invoke(
+        self, app: str, method: str, body: Mapping[str, Any] | None = None, *, fresh_for: float = 0.0
+    ) -> Any:
         """Answer as the other service would, if at all."""
         act = {
             ("orders", "order-status"): self._order_status, ("users", "contact"): self._contact,

@@ -120,10 +120,11 @@ def settle(docs: Documents, command: SettlePayment, context: Context) -> Sequenc
 
 @rules.reactor("ask-bank", PaymentAsked, concurrency=AT_ONCE, attempts=FOR_EVER)
 async def ask_bank(event: PaymentAsked, outside: Outside) -> Command | None:
-    """Ask the bank to hold the money, as long as somebody wants it."""
-    state = await outside.read(payment(event.order_id))
-    if state is None or state.status is not Status.ASKED:
-        return None
+    """Ask the bank to hold the money, as long as somebody wants it: who asks for the first time need not look."""
+    if outside.attempt > 1:
+        state = await outside.read(payment(event.order_id))
+        if state is None or state.status is not Status.ASKED:
+            return None
     answer = await outside.invoke(bank.APP, "authorize", bank.authorization(event.order_id, event.amount))
     standing = bank.standing(answer)
     if standing.held:

@@ -37,9 +37,10 @@ def standing(status: str, reason: str | None = None) -> dict[str, Any]:
     return {"key": "o-1", "status": status, "reason": reason, "amount": "99.90"}
 
 
-def elsewhere(operation: str, answer: Any, status: Status = Status.ASKED) -> Elsewhere:
+def elsewhere(operation: str, answer: Any, status: Status = Status.ASKED, attempt: int = 1) -> Elsewhere:
     state = PaymentState(order_id="o-1", status=status, amount=Money(9990))
-    return Elsewhere({("bank", operation): answer}, (payment("o-1"), state))
+    documents = [(payment("o-1"), state)] if attempt > 1 else []
+    return Elsewhere({("bank", operation): answer}, *documents, attempt=attempt)
 
 
 @pytest.mark.parametrize(
@@ -52,15 +53,16 @@ def elsewhere(operation: str, answer: Any, status: Status = Status.ASKED) -> Els
         (standing("voided"), TakeDecline(order_id="o-1", reason="voided")),
     ],
 )
-async def test_only_a_definite_answer_is_taken(answer: dict[str, Any], command: Command) -> None:
-    outside = elsewhere("authorize", answer)
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_only_a_definite_answer_is_taken(answer: dict[str, Any], command: Command, attempt: int) -> None:
+    outside = elsewhere("authorize", answer, attempt=attempt)
     assert await ask_bank(ASKED, outside) == command
     assert outside.asked == [("bank", "authorize", {"key": "o-1", "amount": "99.90"})]
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.ASKED])
-async def test_the_bank_is_asked_no_more_when_nobody_wants_it(status: Status) -> None:
-    outside = elsewhere("authorize", standing("authorized"), status)
+async def test_the_bank_is_not_asked_again_when_nobody_wants_it(status: Status) -> None:
+    outside = elsewhere("authorize", standing("authorized"), status, attempt=2)
     assert await ask_bank(ASKED, outside) is None
     assert outside.asked == []
 
