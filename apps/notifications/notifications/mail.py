@@ -3,22 +3,22 @@
 from email.headerregistry import Address, HeaderRegistry
 from email.policy import default
 from email.utils import format_datetime
+from functools import lru_cache
 
 from chassis.problems import NotFound
 from chassis.rules import Outside
 from contracts.users import UserAnswer
 from notifications.domain import DropMail, MailDue, rules
 
-TO = HeaderRegistry()["To"]  # once: to make it is slow
+to = lru_cache(1000)(lambda name, email: HeaderRegistry()("To", Address(name, addr_spec=email)).fold(policy=default))
 
 
 def compose(due: MailDue, user: UserAnswer) -> str:
     """Write a mail, in UTF-8. Raises ValueError for what no header can hold."""
-    to = TO("To", Address(user.name, addr_spec=user.email)).fold(policy=default)
     subject = default.header_store_parse("Subject", due.title)[1].fold(policy=default)
     head = f"Message-ID: <{due.mail_id}@outrigger.example>\nDate: {format_datetime(due.at)}\nMIME-Version: 1.0\n"
     head += 'Content-Type: text/plain; charset="utf-8"\nContent-Transfer-Encoding: 8bit\n'
-    head += f"From: Outrigger <orders@outrigger.example>\n{to}{subject}"
+    head += f"From: Outrigger <orders@outrigger.example>\n{to(user.name, user.email)}{subject}"
     return (head + f"\nDear {user.name},\n\n{due.title}.\n\n{due.text}\n").replace("\n", "\r\n")
 
 

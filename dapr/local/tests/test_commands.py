@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from outrigger.commands import COLLECTOR, Command, Ports, app_command, sidecar_command
+from outrigger.commands import GO, Command, Ports, app_command, sidecar_command
 from outrigger.home import Home
 from outrigger.template import read_template
 
@@ -86,6 +86,12 @@ def test_the_user_s_own_dapr_settings_stay_out(home: Home, monkeypatch: pytest.M
 
 
 def test_a_sidecar_s_collector_is_calm_unless_told_otherwise(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sidecar(home).env["GOGC"] == COLLECTOR["GOGC"]
+    assert sidecar(home).env["GOGC"] == GO["GOGC"]
     monkeypatch.setenv("GOGC", "50")
     assert sidecar(home).env["GOGC"] == "50"
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "1"), (64, "10")])
+def test_sidecars_share_the_cores(home: Home, monkeypatch: pytest.MonkeyPatch, cores: int, threads: str) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert sidecar(home).env["GOMAXPROCS"] == threads
