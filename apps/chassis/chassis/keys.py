@@ -5,6 +5,7 @@ ever, a raw `/` cannot be read back by path. Parts beyond 100 bytes are hashed. 
 """
 
 import hashlib
+import re
 from urllib.parse import quote
 
 PART_BYTES = 100
@@ -14,11 +15,14 @@ BATCH_ITEMS = 256
 BATCH_BYTES = 1024 * 1024
 REQUEST_BYTES = 1024 * 1024
 TRANSACTION_BYTES = 3 * 1024 * 1024  # daprd refuses 4 MiB
+_SAFE = re.compile(r"[A-Za-z0-9._-]{1,100}")
 MAX_INTEGER = 2**53 - 1  # beyond it, digits are lost on the way
 
 
 def part(text: str) -> str:
     """Make one foreign string safe as part of a key; distinct strings stay distinct."""
+    if _SAFE.fullmatch(text):
+        return text
     safe = quote(text, safe="").replace("~", "%7E")
     if len(safe) <= PART_BYTES:
         return safe or "~"
