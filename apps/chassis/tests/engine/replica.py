@@ -1,10 +1,8 @@
 """One replica's process: it can stall, meet any fault at any call to its sidecar, die, and be told to leave."""
 
 import asyncio
-import contextvars
 import random
-from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,19 +21,17 @@ from chassis_testing.faults import (
     MISMATCH,
     REFUSED,
     UNREACHABLE,
-    Crashed,
     Fault,
     Verb,
 )  # fmt: skip
-from chassis_testing.memory import MemorySidecar
+from chassis_testing.mortal import Mortal, MortalSidecar
 
 if TYPE_CHECKING:
-    from simulation import Simulation
+    from trial import Simulation
 
 LEASE = 3.0
 ANSWER_WITHIN = 1.0
 RESTART_AFTER = 0.8
-PROCESS: "contextvars.ContextVar[Process | None]" = contextvars.ContextVar("process", default=None)
 FAULTS: dict[Verb, list[Fault]] = {
     "transact": [LOST_ANSWER, LOST_ANSWER, LATE, LATE, LATE, DROPPED, REFUSED, UNREACHABLE, MISMATCH],
     "read": [UNREACHABLE, DROPPED],
@@ -84,18 +80,14 @@ class Weather:
         return self.random.choice(LATE_BY)
 
 
-class Process:
+class Process(Mortal):
     """Everything it ever started can be ended at once, as a kill does."""
 
     def __init__(self, sim: "Simulation", name: str, instance: str) -> None:
-        self.sim, self.name, self.instance = sim, name, instance
-        self.alive, self.leaving = True, False
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.stalls: list[asyncio.Event] = []
+        super().__init__(sim.loop, instance)
+        self.sim, self.name = sim, name
         self.armed: list[Armed] = []
         self.weather: Weather | None = None
-        self.tasks: set[asyncio.Task[Any]] = set()
         self.sidecar = _Mortal(self)
         settings = _settings().model_copy(update={"instance": instance})
         self.service = Service("bank", rules(lambda: sim.fixed), settings=settings, sidecar=self.sidecar)
@@ -104,43 +96,24 @@ class Process:
         )
         self.life = self.spawn(self.engine.run())
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        context = contextvars.copy_context()
-        context.run(PROCESS.set, self)
-        return self.sim.loop.create_task(work, context=context)
-
     def die(self) -> None:
         if self.alive and self.sim.supervised:
             self.sim.loop.call_later(RESTART_AFTER, self.sim.restart, self.name)
-        self.alive, self.sidecar.crashed = False, True
-        for task in list(self.tasks):
-            task.cancel()
+        super().die()
 
     async def leave(self) -> None:
         """End as on SIGTERM."""
         await self.engine.drain()
         self.die()
 
-    def stall(self) -> asyncio.Event:
-        """Make what a call waits for until the thaw."""
-        self.stalls.append(asyncio.Event())
-        return self.stalls[-1]
-
-    def thaw(self) -> None:
-        self.gate.set()
-        for stall in self.stalls:
-            stall.set()
-
     def heal(self) -> None:
         self.armed.clear()
         self.weather = None
         self.thaw()
 
-    def fault(self, verb: Verb, subject: Any) -> Fault | None:
+    def strike(self, verb: Verb, subject: Any) -> Fault | None:
         fault = self._next(verb)
         self.sim.trace.append((self.sim.loop.time(), self.instance, verb, subject, fault))
-        if not self.gate.is_set():
-            return replace(fault or Fault(), before=self.gate)
         return fault
 
     def _next(self, verb: Verb) -> Fault | None:
@@ -153,15 +126,14 @@ class Process:
         return self.weather.strike(verb) if self.weather else None
 
 
-class _Mortal(MemorySidecar):
-    """Its process ends with it; what is late here lands by itself, if the weather says so."""
+class _Mortal(MortalSidecar):
+    """What is late here lands by itself, if the weather says so."""
+
+    process: Process
 
     def __init__(self, process: Process) -> None:
         sim = process.sim
-        super().__init__(
-            sim.world.store, sim.world.broker, faults=process.fault, clock=sim.loop.time, apps={"office": sim.office}
-        )
-        self.process = process
+        super().__init__(process, sim.world.store, sim.world.broker, clock=sim.loop.time, apps={"office": sim.office})
 
     async def _leave(self, fault: Fault) -> None:
         sim, weather = self.process.sim, self.process.weather
@@ -169,25 +141,7 @@ class _Mortal(MemorySidecar):
             sim.loop.call_later(delay, sim.land_this, self.store.parked[-1])
         if fault.error is Unanswered and weather:
             await asyncio.sleep(weather.silence())
-        try:
-            await super()._leave(fault)
-        except Crashed:
-            sim.loop.call_soon(self.process.die)
-            raise
-
-
-def owned(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None
-) -> asyncio.Task[Any]:
-    """Make a task and enter it in the process whose code made it."""
-    task = asyncio.Task(work, loop=loop, context=context)
-    process = context.get(PROCESS) if context else PROCESS.get()
-    if process is not None:
-        process.tasks.add(task)
-        task.add_done_callback(process.tasks.discard)
-        if not process.alive:
-            task.cancel()
-    return task
+        await super()._leave(fault)
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from accounts import Deposit, Withdraw
 from replica import LEASE, Armed
-from simulation import Simulation
+from trial import Simulation
 
 from chassis.engine import Running
 from chassis.journal import Fenced

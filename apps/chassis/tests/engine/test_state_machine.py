@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )  # fmt: skip
 from ledger import Peek, Split
 from replica import CRASHES, FAULTS, LEASE, Armed, Weather
-from simulation import Route, Simulation
+from trial import Route, Simulation
 
 from chassis_testing.faults import DROPPED, LATE, Fault
 

@@ -11,7 +11,7 @@ from chassis.problems import KeyReused, OutcomeUnknown
 from chassis.work import Reply
 
 if TYPE_CHECKING:
-    from simulation import Order, Post, Simulation
+    from trial import Order, Post, Simulation
 
 Fact = dict[str, Any]
 ASKED_AGAIN = 5

@@ -12,9 +12,8 @@ from typing import Any
 
 from accounts import Buy
 from ledger import REACTORS
-from replica import Process, owned
+from replica import Process
 from verdict import Cut, Verdict
-from virtual_time import VirtualLoop
 from world import World, envelope, order
 
 from chassis import keys
@@ -24,6 +23,8 @@ from chassis.service import Service
 from chassis.sidecar import Answer, Refused, SidecarError
 from chassis.work import Redrive, Reply
 from chassis_testing.faults import Crashed
+from chassis_testing.mortal import owned
+from chassis_testing.virtual_time import VirtualLoop
 
 PATIENCE = 1.5  # of a client, before it asks elsewhere: longer than a replica keeps it waiting
 ACK_WITHIN = 4.0  # of the broker, before it brings an event to somebody else
