@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,9 @@ import orjson
 from chassis.sidecar import Entry, Refused
 
 Subscriber = Callable[[str, dict[str, Any]], Awaitable[bool]]
+_DIFFERENT = re.compile(
+    rb"(?:^|[:,\[])-?(?:\d+\.0+(?:$|[,}\]])|[\d.]+e|\d{16}|(?<=-)0(?:$|[,}\]]))"
+)  # that Go writes otherwise
 WHOLE = 1e21  # Go writes larger floats with an exponent
 
 
@@ -72,7 +76,10 @@ class MemoryBroker:
 
 def through_go(value: Any) -> Any:
     """Return what is left of a JSON value after daprd: sorted keys, float64 numbers (beyond 2^53 digits are lost)."""
-    return json.loads(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), parse_int=_number, parse_float=_number)
+    data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    if _DIFFERENT.search(data) is None:
+        return orjson.loads(data)
+    return json.loads(data, parse_int=_number, parse_float=_number)
 
 
 def _number(text: str) -> int | float:

@@ -18,12 +18,14 @@ class Crashed(BaseException):
 class Fault:
     """What happens to one call: wait for `before`, apply it (or not, or `late`), wait for `after`, raise `error`.
 
-    Without an `error` it is applied. A late one is parked until `MemoryStore.land`.
+    Without an `error` it is applied, or `twice`: then the second outcome is answered. A late one is parked until
+    `MemoryStore.land`.
     """
 
     error: type[SidecarError | Crashed] | None = None
     applied: bool = False
     late: bool = False
+    twice: bool = False
     before: asyncio.Event | None = None
     after: asyncio.Event | None = None
 
@@ -39,6 +41,7 @@ MISMATCH = Fault(ETagMismatch)
 DROPPED = Fault(Unanswered)
 LOST_ANSWER = Fault(Unanswered, applied=True)
 LATE = Fault(Unanswered, late=True)
+TWICE = Fault(twice=True)
 CRASH_BEFORE = Fault(Crashed)
 CRASH_AFTER = Fault(Crashed, applied=True)
 

@@ -5,11 +5,12 @@ Time is the clock that is handed in; no randomness, no task of its own.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
+
+import orjson
 
 from chassis import wire
 from chassis.operations.circuits import Circuits
@@ -55,7 +56,7 @@ class MemoryStore:
     def read(self, keys: Sequence[str], now: float) -> dict[str, Stored]:
         """Return what is there and not expired."""
         found = {key: row for key in keys if (row := self._live(self.rows, key, now))}
-        return {key: Stored(json.loads(row.value), row.etag) for key, row in found.items()}
+        return {key: Stored(orjson.loads(row.value), row.etag) for key, row in found.items()}
 
     def apply(self, operations: Sequence[Operation], now: float) -> None:
         """Apply all or none, in order; a later operation sees the earlier ones."""
@@ -81,7 +82,7 @@ class MemoryStore:
             raise ETagMismatch(f"{put.key} exists")
         self._etag += 1
         expires = now + put.ttl if put.ttl and put.ttl > 0 else None
-        rows[put.key] = _Row(json.dumps(put.value), f"etag-{self._etag}", expires)
+        rows[put.key] = _Row(orjson.dumps(put.value).decode(), f"etag-{self._etag}", expires)
 
     @staticmethod
     def _delete(rows: dict[str, _Row], delete: Delete) -> None:
@@ -150,7 +151,7 @@ class MemorySidecar(Sidecar):
         """Call one of `apps`; an unknown one is a 500, as from daprd."""
         fault = await self._enter("invoke", (app, method))
         answer = Answer(500, b'{"errorCode":"ERR_DIRECT_INVOKE"}')
-        if app in self.apps and fault.happens:
+        for _ in range((1 + fault.twice) if app in self.apps and fault.happens else 0):
             answer = await self.apps[app](method, body, query or {}, headers or {}, verb)
         await self._leave(fault)
         return answer
@@ -161,7 +162,7 @@ class MemorySidecar(Sidecar):
         fault = await self._enter("bind", (binding, operation))
         if binding not in self.bindings:
             raise Unanswered(f"couldn't find output binding {binding}")
-        if fault.happens:
+        for _ in range((1 + fault.twice) if fault.happens else 0):
             self.bindings[binding](operation, data, metadata)
         await self._leave(fault)
 
@@ -181,6 +182,8 @@ class MemorySidecar(Sidecar):
         if fault.late:
             self.store.parked.append(action)
         outcome = _outcome(action) if fault.happens else Unanswered("not reached")
+        if fault.twice:
+            outcome = _outcome(action)
         await self._leave(fault)
         if isinstance(outcome, SidecarError):
             raise outcome
@@ -192,17 +195,21 @@ class MemorySidecar(Sidecar):
         if self.closed:
             raise Unreachable("this client is closed")
         fault = (self.faults and self.faults(verb, subject)) or Fault()
-        await asyncio.sleep(0)  # others run while a request travels
+        await self._travel()
         if fault.before is not None:
             await fault.before.wait()
         if self.crashed:
             raise Crashed
         return fault
 
+    async def _travel(self) -> None:
+        """Let others run while a request, or its answer, travels."""
+        await asyncio.sleep(0)
+
     async def _leave(self, fault: Fault) -> None:
         if fault.after is not None:
             await fault.after.wait()
-        await asyncio.sleep(0)
+        await self._travel()
         self.crashed = self.crashed or fault.error is Crashed
         if self.crashed:
             raise Crashed

@@ -92,7 +92,7 @@ def owned(
 ) -> asyncio.Task[Any]:
     """Make a task and enter it in the process whose code made it."""
     task = asyncio.Task(work, loop=loop, context=context)
-    process = context.get(PROCESS) if context else PROCESS.get()
+    process = PROCESS.get() if context is None else context.get(PROCESS)
     if process is not None:
         process.tasks[task] = None
         task.add_done_callback(lambda done: process.tasks.pop(done, None))

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 from accounts import Blow, Deposit, Move, Row, Withdraw, Withdrawn, make_rules
-from virtual_time import VirtualLoop
 from world import World, envelope, order, until
 
 from chassis.followers import Answers
 from chassis.problems import Conflict, Failed, KeyReused
 from chassis.rules import Outside
 from chassis.work import Reply
+from chassis_testing.virtual_time import VirtualLoop
 
 
 async def test_a_command_is_stored_and_answered() -> None:
