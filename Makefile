@@ -3,10 +3,10 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test bench screenshot clean
+.PHONY: help setup run check test simulate simulate-bugs simulate-crashes bench screenshot clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: ## Create .venv and find or build daprd (once; some minutes on a bare machine)
 	@dapr/local/uv.sh $(UV_VERSION) sync --locked
@@ -27,6 +27,17 @@ check: ## Lint, types, architecture, unit tests
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
+
+SEEDS := 10000
+SEED :=
+simulate: setup ## All services in one process under every fault, by seed: SEEDS=10000; SEED=1234 replays one and prints its history
+	@PYTHONPATH=tests .venv/bin/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+simulate-bugs: setup ## Plant bugs in memory, one by one, and see the simulation find them; writes docs/reliability.md
+	@PYTHONPATH=tests .venv/bin/python -m simulation.hunt
+
+simulate-crashes: setup ## Let the process die at every call of an order's flow; writes docs/reliability.md
+	@PYTHONPATH=tests .venv/bin/python -m simulation.crash_points
 
 bench: setup ## Accepted orders a second beside honest baselines (about three minutes); writes .outrigger/bench.json
 	@PYTHONPATH=tests .venv/bin/python -m load

@@ -1,0 +1,111 @@
+"""The simulation's broker: it delivers in bulk to one replica of each subscriber, again and again until all is settled.
+
+It can lose, double, delay and refuse what it is given, and be wiped. What it lost it remembers, because until consumers
+walk the journals of producers nobody else could bring it back (`plan.FOR_THE_WALKER`).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from chassis.sidecar import Entry
+from chassis_testing.memory import MemoryBroker
+
+if TYPE_CHECKING:
+    from simulation.town import Town
+
+TICK = 0.01  # seconds that a bulk is waited for
+AGAIN = 0.3  # until what was not settled is brought again
+ACK_WITHIN = 4.0
+BULK = 100
+Parcel = tuple[str, str]  # the subscriber, the event as JSON
+
+
+class Broker(MemoryBroker):
+    """Takes entries from relays; subscribers are services."""
+
+    def __init__(self, town: "Town", subscribers: Mapping[str, Sequence[str]]) -> None:
+        """`subscribers`: topic -> services."""
+        super().__init__()
+        self.town, self.subscribers = town, subscribers
+        self.armed: Counter[tuple[str, str]] = Counter()  # (kind, topic) -> how many more
+        self.waiting: dict[str, list[str]] = {}
+        self.lost: list[Parcel] = []
+        self.flying = 0
+        self.refuse = lambda topic, _entry: self._struck("event refused", topic)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing is on its way."""
+        return not self.flying and not any(self.waiting.values())
+
+    def _accept(self, topic: str, entry: Entry) -> None:
+        event = json.dumps(entry.event)
+        self.published.setdefault(topic, []).append(dict(entry.event))
+        lost = self._struck("event lost after its 204", topic)
+        copies = 1 + self._struck("event duplicated", topic)
+        late = self.town.dice.choice((0.2, 1.0, 3.0)) if self._struck("event delayed", topic) else 0.0
+        for service in self.subscribers.get(topic, ()):
+            if lost:
+                self.lost.append((service, event))
+            for copy in range(0 if lost else copies):
+                self._later(late + copy * self.town.dice.choice((0.0, 0.1, 2.0)), service, [event])
+
+    def _struck(self, kind: str, topic: str) -> bool:
+        if self.armed[kind, topic] <= 0:
+            return False
+        self.armed[kind, topic] -= 1
+        self.town.hit(kind)
+        return True
+
+    def put(self, service: str, event: dict[str, Any]) -> None:
+        """Let somebody publish by hand."""
+        self._later(0.0, service, [json.dumps(event)])
+
+    def _later(self, delay: float, service: str, events: list[str]) -> None:
+        self.flying += len(events)
+        self.town.loop.call_later(delay + self.town.dice.choice((0.0, 0.0, 0.002, 0.01)), self._arrive, service, events)
+
+    def _arrive(self, service: str, events: list[str]) -> None:
+        self.flying -= len(events)
+        queue = self.waiting.setdefault(service, [])
+        if not queue:
+            self.town.loop.call_later(TICK, self._bring, service)
+        queue.extend(events)
+
+    def _bring(self, service: str) -> None:
+        bulk, self.waiting[service] = self.waiting[service][:BULK], self.waiting[service][BULK:]
+        if self.waiting[service]:
+            self.town.loop.call_later(TICK, self._bring, service)
+        if bulk:
+            self.flying += len(bulk)
+            self.town.start(self._deliver(service, bulk))
+
+    async def _deliver(self, service: str, bulk: list[str]) -> None:
+        entries = [{"entryId": str(n), "event": {"data": json.loads(event)}} for n, event in enumerate(bulk)]
+        heard = await self.town.reach(service, "POST", "/events", orjson.dumps({"entries": entries}), {}, ACK_WITHIN)
+        done = set()
+        if heard and heard.status == 200:
+            done = {s["entryId"] for s in heard.json["statuses"] if s["status"] == "SUCCESS"}
+        self.flying -= len(bulk)
+        left = [event for n, event in enumerate(bulk) if str(n) not in done]
+        if left:
+            self._later(AGAIN, service, left)
+
+    def wipe(self) -> int:
+        """Lose all that waits."""
+        gone = [(service, event) for service, events in self.waiting.items() for event in events]
+        self.lost += gone
+        for events in self.waiting.values():
+            events.clear()
+        return len(gone)
+
+    def bring_back(self) -> int:
+        """Bring what was lost, as a walker over the producers' journals would; returns how many that were."""
+        lost, self.lost = self.lost, []
+        for service, event in lost:
+            self._later(0.0, service, [event])
+        return len(lost)
