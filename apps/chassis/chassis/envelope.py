@@ -125,4 +125,4 @@ class Catalogue:
 
 def timestamp(now: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, with microseconds."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"

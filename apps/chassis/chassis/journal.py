@@ -6,7 +6,7 @@ read an older head can never commit again. That single rule gives fencing, verdi
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -39,7 +39,7 @@ class Head:
 
     def value(self) -> dict[str, Any]:
         """Return the stored form."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}  # asdict takes ten times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,17 @@ class Lanes:
         """`owner` is this process's instance name."""
         self.sidecar, self.owner = sidecar, owner
         self.journal_id = ""
+        self._known = 0  # lanes
 
     async def all(self) -> list[Lane]:
-        """Read every lane; creates the directory, with one lane, in an empty store."""
-        numbers = range((await self._directory()).value["lanes"])
-        heads = await self.sidecar.read([keys.head(n) for n in numbers])
-        return [self._lane(n, heads.get(keys.head(n))) for n in numbers]
+        """Read every lane, in one go where none is new; creates the directory, with one lane, in an empty store."""
+        stored = await self.sidecar.read([keys.LANES, *map(keys.head, range(self._known))])
+        directory = stored.get(keys.LANES) or await self._directory()
+        self.journal_id, lanes = directory.value["journalId"], directory.value["lanes"]
+        if new := range(self._known, lanes):
+            stored |= await self.sidecar.read([keys.head(n) for n in new])
+            self._known = lanes
+        return [self._lane(n, stored.get(keys.head(n))) for n in range(lanes)]
 
     async def open(self) -> Lane:
         """Add a lane: in the directory first, so that no reader can miss its records."""

@@ -5,6 +5,7 @@ One currency is assumed; a second one would be a field beside the amount, not an
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -32,7 +33,7 @@ class Money:
             return value
         if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
             raise ValueError("an amount is a decimal number")  # noqa: TRY004 - pydantic turns ValueError into a problem
-        return cls(_minor(value))
+        return cls(_minor_of_float(value) if isinstance(value, float) else _minor(value))
 
     @property
     def number(self) -> float:
@@ -62,6 +63,11 @@ class Money:
 
 
 ZERO = Money(0)
+
+
+@lru_cache(maxsize=1024)  # prices come again and again
+def _minor_of_float(value: float) -> int:
+    return _minor(value)
 
 
 def _minor(value: float | str | Decimal) -> int:
