@@ -100,7 +100,7 @@ async def test_a_name_and_an_address_are_told_to_nobody_but_the_mail(
     order = (await system.place(user=user, PADDLE_ASH=1)).json["orderId"]
     await system.until(lambda: "confirmed" in system.mails(order))
     others = [store for name, store in system.stores.items() if name != "users"]
-    kept = "".join(row.value for store in others for row in store.rows.values())
+    kept = b"".join(row.value for store in others for row in store.rows.values()).decode()
     spans = json.dumps(list(reporter.spans), ensure_ascii=False)
     told = json.dumps(system.broker.published, ensure_ascii=False) + caplog.text + kept + spans
     assert user in told

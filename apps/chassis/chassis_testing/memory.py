@@ -7,10 +7,10 @@ Time is the clock that is handed in; no randomness, no task of its own.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
+from orjson import Fragment
 
 from chassis import wire
 from chassis.operations.circuits import Circuits
@@ -28,7 +28,7 @@ from chassis.sidecar import (
     Unanswered,
     Unreachable,
 )
-from chassis_testing.broker import MemoryBroker, through_go
+from chassis_testing.broker import MemoryBroker, as_stored, through_go
 from chassis_testing.faults import Crashed, Fault, Faults, Verb
 
 __all__ = ["MemoryBroker", "MemorySidecar", "MemoryStore"]
@@ -38,8 +38,12 @@ App = Callable[[str, bytes | None, Mapping[str, str], Mapping[str, str], str], A
 Binding = Callable[[str, str, Mapping[str, str]], None]  # operation, data, metadata
 
 
+NONE = Fault()
+MANY = 500  # operations: fewer are measured by their values alone
+
+
 class _Row(NamedTuple):
-    value: str
+    value: bytes
     etag: str
     expires: float | None
 
@@ -55,18 +59,32 @@ class MemoryStore:
 
     def read(self, keys: Sequence[str], now: float) -> dict[str, Stored]:
         """Return what is there and not expired."""
-        found = {key: row for key in keys if (row := self._live(self.rows, key, now))}
-        return {key: Stored(orjson.loads(row.value), row.etag) for key, row in found.items()}
+        found = {}
+        for key in keys:
+            row = self.rows.get(key)
+            if row is not None and (row.expires is None or row.expires > now):
+                found[key] = Stored(orjson.loads(row.value), row.etag)
+        return found
 
     def apply(self, operations: Sequence[Operation], now: float) -> None:
         """Apply all or none, in order; a later operation sees the earlier ones."""
-        rows = dict(self.rows)
-        for operation in operations:
-            if isinstance(operation, Delete):
-                self._delete(rows, operation)
+        before = [(operation.key, self.rows.get(operation.key)) for operation in operations]
+        try:
+            for operation in operations:
+                if isinstance(operation, Delete):
+                    self._delete(operation)
+                else:
+                    self._put(operation, now)
+        except ETagMismatch:
+            self._undo(before)
+            raise
+
+    def _undo(self, before: Sequence[tuple[str, _Row | None]]) -> None:
+        for key, row in before:
+            if row is None:
+                self.rows.pop(key, None)
             else:
-                self._put(rows, operation, now)
-        self.rows = rows
+                self.rows[key] = row
 
     def land(self) -> list[SidecarError | None]:
         """Let parked calls happen, in the order of sending; returns each one's error, None where it was applied."""
@@ -74,27 +92,23 @@ class MemoryStore:
         outcomes = [_outcome(action) for action in parked]
         return [each if isinstance(each, SidecarError) else None for each in outcomes]
 
-    def _put(self, rows: dict[str, _Row], put: Put, now: float) -> None:
-        present = self._live(rows, put.key, now)
+    def _put(self, put: Put, now: float) -> None:
+        present = self.rows.get(put.key)
+        if present is not None and present.expires is not None and present.expires <= now:
+            present = None
         if put.etag and (present is None or present.etag != put.etag):
             raise ETagMismatch(f"{put.key}: {put.etag} is not its ETag")
         if not put.etag and (put.insert or put.etag is not None) and present is not None:
             raise ETagMismatch(f"{put.key} exists")
         self._etag += 1
         expires = now + put.ttl if put.ttl and put.ttl > 0 else None
-        rows[put.key] = _Row(orjson.dumps(put.value).decode(), f"etag-{self._etag}", expires)
+        self.rows[put.key] = _Row(orjson.dumps(put.value), f"etag-{self._etag}", expires)
 
-    @staticmethod
-    def _delete(rows: dict[str, _Row], delete: Delete) -> None:
-        present = rows.get(delete.key)  # like SQLite's, this does not look whether the row has expired
+    def _delete(self, delete: Delete) -> None:
+        present = self.rows.get(delete.key)  # like SQLite's, this does not look whether the row has expired
         if delete.etag and (present is None or present.etag != delete.etag):
             raise ETagMismatch(f"{delete.key}: {delete.etag} is not its ETag")
-        rows.pop(delete.key, None)
-
-    @staticmethod
-    def _live(rows: dict[str, _Row], key: str, now: float) -> _Row | None:
-        row = rows.get(key)
-        return None if row is None or (row.expires is not None and row.expires <= now) else row
+        self.rows.pop(delete.key, None)
 
 
 class MemorySidecar(Sidecar):
@@ -124,8 +138,7 @@ class MemorySidecar(Sidecar):
 
     async def transact(self, operations: Sequence[Operation]) -> None:
         """One transaction, judged by the ETags of the moment when it lands."""
-        wire.transaction(operations)
-        sent = [replace(each, value=through_go(each.value)) if isinstance(each, Put) else each for each in operations]
+        sent = _sent(operations)
         await self._call("transact", operations, lambda: self._apply(sent))
 
     def _apply(self, operations: Sequence[Operation]) -> None:
@@ -135,7 +148,7 @@ class MemorySidecar(Sidecar):
     async def publish(self, topic: str, entries: Sequence[Entry]) -> set[str]:
         """Bulk publish to the broker."""
         wire.bulk_publish(entries)
-        sent = [replace(each, event=through_go(each.event)) for each in entries]
+        sent = [Entry(each.entry_id, through_go(each.event), each.partition_key) for each in entries]
         return await self._call("publish", (topic, entries), lambda: self.broker.take(topic, sent))
 
     async def invoke(
@@ -194,7 +207,7 @@ class MemorySidecar(Sidecar):
             raise Crashed
         if self.closed:
             raise Unreachable("this client is closed")
-        fault = (self.faults and self.faults(verb, subject)) or Fault()
+        fault = (self.faults and self.faults(verb, subject)) or NONE
         await self._travel()
         if fault.before is not None:
             await fault.before.wait()
@@ -202,9 +215,9 @@ class MemorySidecar(Sidecar):
             raise Crashed
         return fault
 
-    async def _travel(self) -> None:
+    def _travel(self) -> Awaitable[None]:
         """Let others run while a request, or its answer, travels."""
-        await asyncio.sleep(0)
+        return asyncio.sleep(0)
 
     async def _leave(self, fault: Fault) -> None:
         if fault.after is not None:
@@ -215,6 +228,17 @@ class MemorySidecar(Sidecar):
             raise Crashed
         if fault.error is not None:
             raise fault.error("injected")
+
+
+def _sent(operations: Sequence[Operation]) -> list[Operation]:
+    """Return writes as they are when they are sent, whatever becomes of their values here; raises `Refused`."""
+    values = [as_stored(each.value) if isinstance(each, Put) else b"" for each in operations]
+    if sum(map(len, values)) > wire.BODY_BYTES // 2 or len(values) > MANY:
+        wire.transaction(operations)
+    return [
+        Put(each.key, Fragment(value), each.etag, each.insert, each.ttl) if isinstance(each, Put) else each
+        for each, value in zip(operations, values, strict=True)
+    ]
 
 
 def _outcome(action: Callable[[], T]) -> T | SidecarError:

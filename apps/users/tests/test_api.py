@@ -112,5 +112,5 @@ async def test_name_and_address_stay_where_they_were_given(users: Users, caplog:
     told = orjson.dumps(users.broker.published).decode() + caplog.text
     assert user_id in told
     assert not [word for word in ("zephyrine", "quill") if word in told.lower()]
-    kept = "".join(row.value for row in users.store.rows.values())
+    kept = b"".join(row.value for row in users.store.rows.values()).decode()
     assert WISH["email"] in kept, "else this proves nothing"

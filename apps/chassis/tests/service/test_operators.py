@@ -188,7 +188,7 @@ async def test_a_reaction_is_redriven_under_the_same_key(world: World) -> None:
     assert (await world.post("/redrive", {"id": letter["id"]})).status == 200
     assert len(world.asked) == 3
     assert set(world.asked) == {letter["messageId"]}
-    assert '"size":7' in world.store.rows["doc:scale:p"].value
+    assert b'"size":7' in world.store.rows["doc:scale:p"].value
     assert await world.letters() == []
 
 
