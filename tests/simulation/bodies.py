@@ -23,6 +23,7 @@ from chassis.sidecar import Sidecar
 from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
 from gateway.fallback import Fallback
 from gateway.upstream import Upstream
+from simulation import door
 
 LEASE = 3.0
 DEADLINES = {"order-deadline": 9.0, "reservation-deadline": 40.0, "payment-deadline": 40.0}
@@ -49,7 +50,8 @@ class Body:
         self.api = APIS[name](self.service) if name in APIS else None
         if self.api:
             assert vars(self.api).keys() <= FORGETFUL, f"{name} keeps something that no restart would take from it"
-            self.service.routes(self.api.router)
+            door.add(self.service.app, self.api.router)
+        self.door = door.Door(self.service.app)
 
     def wake(self, sidecar: Sidecar, instance: str, clock: Callable[[], float], loop_time: Callable[[], float]) -> None:
         """Begin a life: nothing is remembered of an earlier one."""

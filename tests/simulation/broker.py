@@ -4,7 +4,6 @@ It can lose, double, delay and refuse what it is given, and be wiped. What it lo
 walk the journals of producers nobody else could bring it back (`plan.FOR_THE_WALKER`).
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ TICK = 0.01  # seconds that a bulk is waited for
 AGAIN = 0.3  # until what was not settled is brought again
 ACK_WITHIN = 4.0
 BULK = 100
-Parcel = tuple[str, str]  # the subscriber, the event as JSON
+Parcel = tuple[str, bytes]  # the subscriber, the event as JSON
 
 
 class Broker(MemoryBroker):
@@ -32,7 +31,7 @@ class Broker(MemoryBroker):
         super().__init__()
         self.town, self.subscribers = town, subscribers
         self.armed: Counter[tuple[str, str]] = Counter()  # (kind, topic) -> how many more
-        self.waiting: dict[str, list[str]] = {}
+        self.waiting: dict[str, list[bytes]] = {}
         self.lost: list[Parcel] = []
         self.flying = 0
         self.refuse = lambda topic, _entry: self._struck("event refused", topic)
@@ -43,7 +42,7 @@ class Broker(MemoryBroker):
         return not self.flying and not any(self.waiting.values())
 
     def _accept(self, topic: str, entry: Entry) -> None:
-        event = json.dumps(entry.event)
+        event = orjson.dumps(entry.event)
         self.published.setdefault(topic, []).append(dict(entry.event))
         lost = self._struck("event lost after its 204", topic)
         copies = 1 + self._struck("event duplicated", topic)
@@ -63,13 +62,13 @@ class Broker(MemoryBroker):
 
     def put(self, service: str, event: dict[str, Any]) -> None:
         """Let somebody publish by hand."""
-        self._later(0.0, service, [json.dumps(event)])
+        self._later(0.0, service, [orjson.dumps(event)])
 
-    def _later(self, delay: float, service: str, events: list[str]) -> None:
+    def _later(self, delay: float, service: str, events: list[bytes]) -> None:
         self.flying += len(events)
         self.town.loop.call_later(delay + self.town.dice.choice((0.0, 0.0, 0.002, 0.01)), self._arrive, service, events)
 
-    def _arrive(self, service: str, events: list[str]) -> None:
+    def _arrive(self, service: str, events: list[bytes]) -> None:
         self.flying -= len(events)
         queue = self.waiting.setdefault(service, [])
         if not queue:
@@ -84,8 +83,8 @@ class Broker(MemoryBroker):
             self.flying += len(bulk)
             self.town.start(self._deliver(service, bulk))
 
-    async def _deliver(self, service: str, bulk: list[str]) -> None:
-        entries = [{"entryId": str(n), "event": {"data": json.loads(event)}} for n, event in enumerate(bulk)]
+    async def _deliver(self, service: str, bulk: list[bytes]) -> None:
+        entries = [{"entryId": str(n), "event": {"data": orjson.Fragment(event)}} for n, event in enumerate(bulk)]
         heard = await self.town.reach(service, "POST", "/events", orjson.dumps({"entries": entries}), {}, ACK_WITHIN)
         done = set()
         if heard and heard.status == 200:

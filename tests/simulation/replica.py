@@ -18,6 +18,7 @@ from chassis_testing.faults import (
     Verb,
 )
 from chassis_testing.mortal import Mortal, MortalSidecar
+from chassis_testing.virtual_time import Nap
 from simulation.bodies import POOL
 from support.http import Heard, ask
 
@@ -35,6 +36,7 @@ FAULTS = {
     "crash after a call": CRASH_AFTER,
 }
 LATE_BY = (0.0, 0.01, 0.06, 0.3, 1.5, 6.0)
+TRAVELS = (0, 0, 0, 0.0005, 0.001, 0.002, 0.004)
 SILENCES = (0.0, 0.0, 0.02, 0.4, 2.5)
 
 
@@ -79,7 +81,7 @@ class Replica(Mortal):
 
     async def ask(self, verb: str, path: str, body: bytes, query: Any, headers: Any) -> Heard:
         """Answer a request; for `spawn`."""
-        return await ask(self.service.app, verb, path, body=body, query=query, headers=headers)
+        return await ask(self.body.door, verb, path, body=body, query=query, headers=headers)
 
     def die(self) -> None:
         """End, and be started again a little later by whoever watches processes."""
@@ -125,10 +127,10 @@ class Wire(MortalSidecar):
             process, town.stores[process.service_name], town.broker, clock=town.loop.time, apps=town.apps,
             bindings={"mail": town.mailbox.bind},
         )  # fmt: skip
-        self._dice = town.dice
+        self._loop, self._chance = town.loop, town.dice.random
 
-    async def _travel(self) -> None:
-        await asyncio.sleep(self._dice.choice((0, 0, 0, 0.0005, 0.001, 0.002, 0.004)))
+    def _travel(self) -> Nap:
+        return self._loop.nap(TRAVELS[int(self._chance() * len(TRAVELS))])
 
     async def _leave(self, fault: Fault) -> None:
         town = self.process.town

@@ -21,10 +21,11 @@ from simulation.clients import CANARIES, FORGOTTEN, JSON, PATIENCE, Customer, ac
 from simulation.plan import PEOPLE, TROUBLE, Plan, Wish
 from simulation.town import EPOCH, Past, Town
 from simulation.troubles import calm, strike
-from simulation.verdict import judge, letters, moving, unrest
+from simulation.verdict import STRANGERS, judge, letters, moving, unrest
 
 QUIET_WITHIN = 30.0  # virtual seconds: the deadline of orders has come, those of what is held for them have not
-WITH_STRANGERS = 90.0  # what is held for an order that nobody owns waits for its deadline, and it alone
+LATER = 40.0  # what is held for an order that nobody owns waits for its deadline, and it alone
+SOONER = 6.0  # of a deadline's seconds, those that pass at once
 CANARIES_WITHIN = 6.0  # no deadline is that short
 LOOK = 0.25
 CPU_SECONDS = 30  # a seed takes less than one
@@ -123,8 +124,7 @@ def _lived(town: Town, plan: Plan) -> list[str]:
         town.loop.call_later(trouble.at, strike, town, trouble)
     town.run(town.sleep(TROUBLE))
     calm(town)
-    strange = any(each.kind in {"stranger", "debtor"} for each in plan.acts)
-    settle(town, WITH_STRANGERS if strange else QUIET_WITHIN)
+    settle(town, QUIET_WITHIN, strangers=any(each.kind in {"stranger", "debtor"} for each in plan.acts))
     if plan.canaries:
         customers += _canaries(town, plan)
     return town.run(judged(town, [*customers, *town.newcomers]))
@@ -137,8 +137,11 @@ async def judged(town: Town, customers: list[Customer]) -> list[str]:
     return wrong + [w for w in town.wrong if w not in wrong]
 
 
-def settle(town: Town, within: float) -> None:
-    """Wait until nothing moves and nothing is open; an operator handles dead letters after all."""
+def settle(town: Town, within: float, *, strangers: bool = False) -> None:
+    """Wait until nothing moves and nothing is open; an operator handles dead letters after all.
+
+    What is held for `strangers` is let go by its deadline: time passes for that, when all else has ended.
+    """
     for _ in range(4):
         until(town, lambda: moving(town) is None, within)
         if not (again := _readable(town)):
@@ -148,6 +151,9 @@ def settle(town: Town, within: float) -> None:
             town.start(_late_copy(town, service, letter))
     else:
         town.wrong.append(f"letters stay open: {[letter['reason'] for _, _, letter in _readable(town)]}")
+    if strangers:
+        until(town, lambda: unrest(town, but=STRANGERS) is None, within)
+        town.pass_time(LATER)
     until(town, lambda: unrest(town) is None, within)
 
 
@@ -212,8 +218,9 @@ async def _rebuilt(town: Town) -> None:
 
 def _forgotten(town: Town) -> list[Customer]:
     """The bank is away, so the order's own deadline ends it."""
-    town.bank.stopped_until = town.loop.now + DEADLINES["order-deadline"] + 1.5
-    customers = _ended(town, ((FORGOTTEN, {"cancelled"}),), DEADLINES["order-deadline"] + 8.0)
+    town.bank.stopped_until = town.loop.now + DEADLINES["order-deadline"] + 1.5 - SOONER
+    town.loop.call_later(1.0, town.pass_time, SOONER)
+    customers = _ended(town, ((FORGOTTEN, {"cancelled"}),), DEADLINES["order-deadline"] + 8.0 - SOONER)
     if not customers[0].accepted:
         return customers
     order = town.value("orders", keys.document("order", customers[0].accepted[0]))

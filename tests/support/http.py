@@ -1,12 +1,12 @@
 """Asks an ASGI application without a network."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import FastAPI
+import orjson
+from starlette.types import ASGIApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Heard:
     @property
     def json(self) -> Any:
         """The body, read as JSON."""
-        return json.loads(self.content)
+        return orjson.loads(self.content)
 
 
 async def ask(
-    app: FastAPI,
+    app: ASGIApp,
     verb: str,
     path: str,
     *,
@@ -33,7 +33,7 @@ async def ask(
     headers: Mapping[str, str] | None = None,
 ) -> Heard:
     """Send one request; `body` is bytes, or a JSON value."""
-    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    data = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
     sent = {"content-type": "application/json", "content-length": str(len(data)), **(headers or {})}
     messages = [{"type": "http.request", "body": data, "more_body": False}]
     answers: list[dict[str, Any]] = []
