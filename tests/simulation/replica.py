@@ -12,8 +12,10 @@ from chassis_testing.faults import (
     LATE,
     LOST_ANSWER,
     MISMATCH,
+    NONE,
     REFUSED,
     UNREACHABLE,
+    Crashed,
     Fault,
     Verb,
 )
@@ -133,6 +135,11 @@ class Wire(MortalSidecar):
         return self._loop.nap(TRAVELS[int(self._chance() * len(TRAVELS))])
 
     async def _leave(self, fault: Fault) -> None:
+        if fault is NONE:
+            await self._travel()
+            if self.crashed:
+                raise Crashed
+            return
         town = self.process.town
         if fault.late:
             town.land_later(self.store, self.store.parked[-1], town.dice.choice(LATE_BY))

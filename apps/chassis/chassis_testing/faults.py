@@ -35,6 +35,7 @@ class Fault:
         return self.error is None or self.applied
 
 
+NONE = Fault()
 UNREACHABLE = Fault(Unreachable)
 REFUSED = Fault(Refused)
 MISMATCH = Fault(ETagMismatch)

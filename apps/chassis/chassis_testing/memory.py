@@ -29,7 +29,7 @@ from chassis.sidecar import (
     Unreachable,
 )
 from chassis_testing.broker import MemoryBroker, as_stored, through_go
-from chassis_testing.faults import Crashed, Fault, Faults, Verb
+from chassis_testing.faults import NONE, Crashed, Fault, Faults, Verb
 
 __all__ = ["MemoryBroker", "MemorySidecar", "MemoryStore"]
 
@@ -38,7 +38,6 @@ App = Callable[[str, bytes | None, Mapping[str, str], Mapping[str, str], str], A
 Binding = Callable[[str, str, Mapping[str, str]], None]  # operation, data, metadata
 
 
-NONE = Fault()
 MANY = 500  # operations: fewer are measured by their values alone
 
 

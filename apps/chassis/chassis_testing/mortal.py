@@ -13,6 +13,7 @@ from typing import Any
 from chassis_testing.faults import Crashed, Fault, Verb
 from chassis_testing.memory import App, Binding, MemoryBroker, MemorySidecar, MemoryStore
 
+MANY = 100
 PROCESS: "contextvars.ContextVar[Mortal | None]" = contextvars.ContextVar("process", default=None)
 
 
@@ -27,7 +28,7 @@ class Mortal:
         self.gate = asyncio.Event()
         self.gate.set()
         self.stalls: list[asyncio.Event] = []
-        self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their making, so that a run can be repeated
+        self.tasks: list[asyncio.Task[Any]] = []  # in the order of their making, so that a run can be repeated
 
     def strike(self, verb: Verb, subject: Any) -> Fault | None:
         """Say what happens to the next call."""
@@ -49,7 +50,15 @@ class Mortal:
     def die(self) -> None:
         """End at once, as killed."""
         self.alive, self.sidecar.crashed = False, True
-        for task in list(self.tasks):
+        for task in self.tasks:
+            task.cancel()
+
+    def own(self, task: asyncio.Task[Any]) -> None:
+        """Take a task, to end with this process; those that have ended are let go now and then."""
+        if len(self.tasks) >= MANY:
+            self.tasks = [each for each in self.tasks if not each.done()]
+        self.tasks.append(task)
+        if not self.alive:
             task.cancel()
 
     def freeze(self) -> None:
@@ -94,8 +103,5 @@ def owned(
     task = asyncio.Task(work, loop=loop, context=context)
     process = PROCESS.get() if context is None else context.get(PROCESS)
     if process is not None:
-        process.tasks[task] = None
-        task.add_done_callback(lambda done: process.tasks.pop(done, None))
-        if not process.alive:
-            task.cancel()
+        process.own(task)
     return task

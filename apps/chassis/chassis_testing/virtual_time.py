@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Any
 
-
 SCATTER = 2654435761  # odd, so that all places differ: timers of one moment swap theirs, in every run alike
 
 
