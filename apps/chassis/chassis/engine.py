@@ -123,14 +123,9 @@ class Engine:
     """Everything behind a service's HTTP surface."""
 
     def __init__(
-        self,
-        service: str,
-        rules: Rules,
-        sidecar: Sidecar,
-        settings: Settings,
-        *,
+        self, service: str, rules: Rules, sidecar: Sidecar, settings: Settings, *,
         clock: Callable[[], float] = time.time,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Nothing runs before `run`."""
         self.service, self.rules, self.sidecar, self.settings, self.clock = service, rules, sidecar, settings, clock
         self.lanes = Lanes(sidecar, settings.instance)

@@ -380,20 +380,14 @@ def _keys(work: Work) -> set[str]:
 
 
 def _run(work: Work, draft: Draft, wanted: set[str]) -> Any:
+    """Return the answer to the work, to its giving up, or what even that raised; `_UNREAD` with what is `wanted`."""
     try:
         return _merged(draft, work.run)
     except NotLoaded as more:
         wanted.update(more.keys)
         return _UNREAD
     except Exception as error:  # noqa: BLE001 - whatever pure code raises is that message's end, not its neighbours'
-        reason = error
-    try:
-        return _merged(draft, lambda fork: work.give_up(fork, reason))
-    except NotLoaded as more:
-        wanted.update(more.keys)
-        return _UNREAD
-    except Exception as refusal:  # noqa: BLE001 - it is the answer
-        return refusal
+        return error if isinstance(work, GivenUp) else _run(GivenUp(work, error), draft, wanted)
 
 
 def _merged(draft: Draft, run: Callable[[Draft], Any]) -> Any:

@@ -185,8 +185,7 @@ class World(Outside):
             headers = {"idempotency-key": self.idempotency_key}
             return (await call(self._commands.sidecar, app, method, body=body, headers=headers, alone=True))[1]
 
-        question = f"{app}/{method}/{body}"
-        return await (self._commands.answers.get(question, fresh_for, ask) if fresh_for else ask())
+        return await (self._commands.answers.get(f"{app}/{method}/{body}", fresh_for, ask) if fresh_for else ask())
 
     async def bind(self, binding: str, operation: str, data: str, metadata: Mapping[str, str]) -> None:
         """Call an output binding; raises `SidecarError`."""
