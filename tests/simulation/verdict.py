@@ -84,13 +84,12 @@ async def judge(town: "Town", customers: list[Customer]) -> list[str]:
         wrong += [*books.journal(ledger), *books.documents(ledger), *books.stock(ledger), *ledger.behind()]
     told = promises.told(ledgers)
     entries, mails = town.bank.entries(), town.mailbox.mails()
-    buried = {letter["id"] for ledger in ledgers for letter in ledger.letters if letter["open"]}
     wrong += [
         *promises.orders(told, LONG, town.epoch + town.loop.now),
         *promises.reservations(told),
         *promises.payments(told, entries),
         *promises.strangers(told, entries),
-        *promises.mails(told, mails, buried),
+        *promises.mails(told, mails, promises.buried(ledgers)),
         *_published(town, ledgers),
         *_copies(town),
         *_letters(town),

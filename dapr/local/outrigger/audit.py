@@ -92,7 +92,7 @@ async def audit(run: RunState, *, within: float, deadline: float) -> Report:
 def _across(
     report: Report, ledgers: list[Ledger], book: dict[str, Entry], folder: list[Mail], deadline: float
 ) -> list[str]:
-    told, buried = promises.told(ledgers), {letter["id"] for ledger in ledgers for letter in ledger.letters}
+    told = promises.told(ledgers)
     report.orders.update(promises.fates(told).values())
     report.payments, report.mails = len(book), len(folder)
     return [
@@ -100,7 +100,7 @@ def _across(
         *promises.reservations(told),
         *promises.payments(told, book),
         *promises.strangers(told, book),
-        *promises.mails(told, folder, buried),
+        *promises.mails(told, folder, promises.buried(ledgers)),
     ]
 
 

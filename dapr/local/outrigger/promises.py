@@ -86,8 +86,13 @@ def strangers(all_told: Told, book: Mapping[str, Entry]) -> Iterator[str]:
             yield f"the bank's book holds {key} as {entry.state}, and payments does not know it"
 
 
+def buried(ledgers: Iterable[Ledger]) -> set[str]:
+    """Return the ids of what is a dead letter still: once redriven, it has no excuse any more."""
+    return {letter["id"] for ledger in ledgers for letter in ledger.letters if letter["open"]}
+
+
 def mails(all_told: Told, folder: Iterable[Mail], buried: Collection[str]) -> Iterator[str]:
-    """Each step of an order has one mail, as asked for, or it was said why not. `buried`: the ids of dead letters."""
+    """Each step of an order has one mail, as asked for, or it was said why not. `buried`: see there."""
     found: dict[str, list[Mail]] = defaultdict(list)
     for mail in folder:
         found[mail.message_id].append(mail)
