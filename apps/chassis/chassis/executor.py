@@ -289,9 +289,8 @@ class Executor:
         if attempt.record:
             self._remember(attempt.head.tail, attempt.record)
         self._answer(items, attempt.outcomes)
-        if items or attempt.record:  # an idle owner's sign of life is of no use to those who follow or wait for room
-            self._moved.set()
-            self._moved = asyncio.Event()
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def _remember(self, number: int, record: dict[str, Any]) -> None:
         self._recent[number] = record

@@ -1,15 +1,16 @@
 """The engine without faults: what goes in comes out, once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from accounts import Blow, Deposit, Move, Row, Withdraw, Withdrawn, make_rules
 from world import World, envelope, order, until
 
 from chassis.followers import Answers
-from chassis.problems import Conflict, Failed, KeyReused
+from chassis.problems import Conflict, Failed, KeyReused, OutcomeUnknown, Unprocessed
 from chassis.rules import Outside
+from chassis.sidecar import Operation
 from chassis.work import Reply
 from chassis_testing.virtual_time import VirtualLoop
 
@@ -172,3 +173,26 @@ async def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) ->
 
         await answers.get(question, 60, ask)
     assert asked == ["a", "b", "c", "a"]
+
+
+async def test_who_waits_for_room_gets_it_although_nobody_waits_for_what_took_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The queue is full of commands whose callers were told "not in time"; to drop them is all that is left to do."""
+    world, gate, paid = World(), asyncio.Event(), {"payment": "p", "account": "a", "amount": 7}
+    async with world.running(queue_items=2, answer_within=0.05) as service:
+        transact = service.sidecar.transact
+
+        async def slow(operations: Sequence[Operation]) -> None:
+            await gate.wait()
+            await transact(operations)
+
+        monkeypatch.setattr(service.sidecar, "transact", slow)
+        for _ in range(3):  # one is being committed, two wait
+            with pytest.raises((OutcomeUnknown, Unprocessed)):
+                await order(service, Deposit(account="a", amount=1))
+        event = asyncio.create_task(service.deliver({"data": envelope("PaymentMade", paid)}))
+        await asyncio.sleep(0)
+        assert not event.done()
+        gate.set()
+        await asyncio.wait_for(event, 5)
