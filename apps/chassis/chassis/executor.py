@@ -192,6 +192,7 @@ class Executor:
                 item.taken = True
                 batch.append(item)
                 size += item.size
+        self._wake()
         return batch
 
     async def _settle(self, items: Sequence[Item]) -> None:
@@ -289,6 +290,11 @@ class Executor:
         if attempt.record:
             self._remember(attempt.head.tail, attempt.record)
         self._answer(items, attempt.outcomes)
+        if attempt.record:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let those look again who wait for room in the queue, or for records."""
         self._moved.set()
         self._moved = asyncio.Event()
 

@@ -8,9 +8,9 @@ from accounts import Blow, Deposit, Move, Row, Withdraw, Withdrawn, make_rules
 from world import World, envelope, order, until
 
 from chassis.followers import Answers
-from chassis.problems import Conflict, Failed, KeyReused, OutcomeUnknown, Unprocessed
+from chassis.problems import Conflict, Failed, KeyReused
 from chassis.rules import Outside
-from chassis.sidecar import Operation
+from chassis.sidecar import Stored
 from chassis.work import Reply
 from chassis_testing.virtual_time import VirtualLoop
 
@@ -175,24 +175,28 @@ async def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert asked == ["a", "b", "c", "a"]
 
 
-async def test_who_waits_for_room_gets_it_although_nobody_waits_for_what_took_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The queue is full of commands whose callers were told "not in time"; to drop them is all that is left to do."""
-    world, gate, paid = World(), asyncio.Event(), {"payment": "p", "account": "a", "amount": 7}
-    async with world.running(queue_items=2, answer_within=0.05) as service:
-        transact = service.sidecar.transact
+async def test_who_waits_for_room_gets_it_although_nothing_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, gate = World(), asyncio.Event()
+    async with world.running(rules=make_rules(view=False), queue_items=2, lease=60.0) as service:
+        deposit = Deposit(account="a", amount=1)
+        await order(service, deposit, key="k")
+        assert service.engine
+        assert service.engine.main
+        executor, read = service.engine.main.executor, service.sidecar.read
 
-        async def slow(operations: Sequence[Operation]) -> None:
+        async def slow(names: Sequence[str]) -> dict[str, Stored]:
             await gate.wait()
-            await transact(operations)
+            return await read(names)
 
-        monkeypatch.setattr(service.sidecar, "transact", slow)
-        for _ in range(3):  # one is being committed, two wait
-            with pytest.raises((OutcomeUnknown, Unprocessed)):
-                await order(service, Deposit(account="a", amount=1))
+        monkeypatch.setattr(service.sidecar, "read", slow)
+        again = []
+        for waiting in (0, 1, 2):  # one is looked at, two fill the queue
+            again.append(asyncio.ensure_future(order(service, deposit, key="k")))
+            await asyncio.sleep(0)
+            await until(lambda waiting=waiting: executor.queued == waiting)
+        paid = {"payment": "p", "account": "b", "amount": 7}
         event = asyncio.create_task(service.deliver({"data": envelope("PaymentMade", paid)}))
         await asyncio.sleep(0)
-        assert not event.done()
         gate.set()
         await asyncio.wait_for(event, 5)
+        assert (world.balance("a"), world.balance("b"), len(await asyncio.gather(*again))) == (1, 7, 3)
