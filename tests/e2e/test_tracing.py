@@ -62,13 +62,22 @@ def mailed(spans: list[dict[str, Any]]) -> int:
 def whole(zipkin: Ask, trace: str) -> list[dict[str, Any]]:
     """Return a trace's spans when the last mail is in it and nobody's parent is missing."""
 
-    def found() -> list[dict[str, Any]] | None:
+    def look() -> tuple[list[dict[str, Any]], list[str]]:
         spans = zipkin(f"/api/v2/trace/{trace}") or []
         ids = {span["id"] for span in spans}
         orphans = [span for span in spans if span.get("parentId") and span["parentId"] not in ids]
+        return spans, [f"{span['localEndpoint']['serviceName']}: {span.get('name')}" for span in orphans]
+
+    def found() -> list[dict[str, Any]] | None:
+        spans, orphans = look()
         return spans if mailed(spans) >= MAILS and not orphans else None
 
-    return eventually(found, within=60, what=f"trace {trace} is whole")
+    try:
+        return eventually(found, within=60, what=f"trace {trace} is whole")
+    except AssertionError as late:
+        spans, orphans = look()
+        told = f"{mailed(spans)} mails in {len(spans)} spans, without parents: {orphans}"
+        raise AssertionError(f"{late}; {told}") from None
 
 
 def test_one_trace_reaches_from_the_gateway_to_the_mail(customer: Customer, zipkin: Ask) -> None:

@@ -25,7 +25,7 @@ def up(home: Home, *, port: int | None, detach: bool) -> None:
     """Bring the system up. With `detach` return when it is ready, else stay until Ctrl-C and stop it then."""
     console = Console(stderr=True, highlight=False)
     binary = daprd(home)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore the first
         signal.signal(number, _interrupt)
     pid, channel = fork_supervisor(home, binary, port)
     try:
