@@ -8,9 +8,10 @@ from statistics import median
 import pytest
 
 ROOT = Path(__file__).parents[2] / "apps" / "chassis" / "chassis"
-OPERATIONS = ROOT / "operations"
-ENGINE_MODULES, ENGINE_LINES = 16, 2_400  # of code: blank lines, comments and docstrings are free
-OPERATIONS_MODULES, OPERATIONS_LINES = 3, 350
+OPERATIONS, RECONCILIATION = ROOT / "operations", ROOT / "reconciliation"
+ENGINE_MODULES, ENGINE_LINES = 16, 2_415  # of code: blank lines, comments and docstrings are free
+OPERATIONS_MODULES, OPERATIONS_LINES = 3, 360
+RECONCILIATION_MODULES, RECONCILIATION_LINES = 3, 250
 MEDIAN_FUNCTION = 10
 LONGEST_FUNCTION = 40
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -40,8 +41,12 @@ def functions(file: Path) -> Iterator[tuple[str, int]]:
 
 @pytest.mark.parametrize(
     ("folder", "few", "short"),
-    [(ROOT, ENGINE_MODULES, ENGINE_LINES), (OPERATIONS, OPERATIONS_MODULES, OPERATIONS_LINES)],
-    ids=["engine", "operations"],
+    [
+        (ROOT, ENGINE_MODULES, ENGINE_LINES),
+        (OPERATIONS, OPERATIONS_MODULES, OPERATIONS_LINES),
+        (RECONCILIATION, RECONCILIATION_MODULES, RECONCILIATION_LINES),
+    ],
+    ids=["engine", "operations", "reconciliation"],
 )
 def test_few_modules_and_few_lines(modules: list[Path], folder: Path, few: int, short: int) -> None:
     lines = {file.name: code_lines(file) for file in modules if file.parent == folder}

@@ -136,13 +136,17 @@ class Executor:
             await self._moved.wait()
         last = min(self.head.tail, after + PAGE)
         wanted = range(after + 1, last + 1)
-        if all(n in self._recent for n in wanted):
-            return [(n, self._recent[n]) for n in wanted]
+        if len(recent := self.recent(wanted)) == len(wanted):
+            return list(recent.items())
         stored = await self.sidecar.read([keys.record(self.number, n) for n in wanted])
         found = [(n, stored.get(keys.record(self.number, n))) for n in wanted]
         if missing := [n for n, s in found if s is None]:
             raise Failed(f"record {missing[0]} of lane {self.number} is missing from the journal")
         return [(n, s.value) for n, s in found if s]
+
+    def recent(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Return those of some records that are in memory still."""
+        return {n: self._recent[n] for n in numbers if n in self._recent}
 
     def close(self) -> list[Item]:
         """Take nothing more, the lane is lost; hand over what was not answered."""
@@ -289,9 +293,8 @@ class Executor:
             self.marks[name] = max(self.marks[name], attempt.head.followers[name])
         if attempt.record:
             self._remember(attempt.head.tail, attempt.record)
-        self._answer(items, attempt.outcomes)
-        if attempt.record:
             self._wake()
+        self._answer(items, attempt.outcomes)
 
     def _wake(self) -> None:
         """Let those look again who wait for room in the queue, or for records."""

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     traces_per_second: int = Field(default=10, ge=0)  # kept of those that begin here; 0 for none
     trace_share: float = Field(default=1.0, ge=0, le=1)  # of which that many are chosen
     spans: str = Field(default="", validation_alias="OTEL_EXPORTER_ZIPKIN_ENDPOINT")  # where they go; empty for nowhere
+    walk_every: float = Field(default=2.0, gt=0)  # how often others' journals are looked through for what was lost
+    walk_patience: float = Field(default=4.0, gt=0)  # how long the broker may take
     careful_for: float = Field(default=300.0, ge=0)  # after an unclean end, see executor.py
 
     @property

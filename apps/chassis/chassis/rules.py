@@ -63,6 +63,7 @@ class Handler:
     loads: Callable[[Any], Iterable[Ref[Any]]]
     reads: Callable[[Any], Iterable[Ref[Any]]]
     copy: "DocumentType[Any] | None" = None
+    history: bool = True  # whether, when new, it wants the events from before its time
 
 
 class DocumentType(Generic[S]):
@@ -211,11 +212,12 @@ class Rules:
         *,
         loads: Callable[[Any], Iterable[Ref[Any]]] = _nothing,
         reads: Callable[[Any], Iterable[Ref[Any]]] = _nothing,
+        history: bool = True,
     ) -> Callable[[D], D]:
-        """Register `decide` for another service's event."""
+        """Register `decide` for another service's event; without `history`, for those from now on."""
 
         def register(decide: D) -> D:
-            self._register(self.events, event.event_type, Handler(event, decide, loads, reads))
+            self._register(self.events, event.event_type, Handler(event, decide, loads, reads, history=history))
             self.catalogue.add(event)
             return decide
 

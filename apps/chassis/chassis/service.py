@@ -30,13 +30,15 @@ from chassis.envelope import Command, Envelope
 from chassis.operations import tracing
 from chassis.operations.operators import Operators
 from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, NotFound, OutcomeUnknown, Problem, TooLarge, Unprocessed
+from chassis.reconciliation.journals import METHODS, Journals
+from chassis.reconciliation.walker import Walker
 from chassis.rules import Context, Ref, Rules, S, View
 from chassis.sidecar import CALLER, Sidecar, SidecarError, Unreachable, call
 from chassis.work import Letter, Message, Redrive, Reply, Work
 
 EVENTS = "/events"
 PROBES = {"/health", "/ready"}  # asked by the platform, which has no token
-UNTRACED = PROBES | {EVENTS, "/dapr/subscribe", "/dapr/config", "/status", "/metrics"}
+UNTRACED = PROBES | METHODS | {EVENTS, "/dapr/subscribe", "/dapr/config", "/status", "/metrics"}
 KEY_LENGTH = 200
 EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
@@ -70,8 +72,11 @@ class Service:
             api_token=self.settings.dapr_api_token,
         )  # fmt: skip
         self.engine = Engine(name, self.rules, self.sidecar, self.settings) if rules else None
+        self.walker = Walker(self, self.engine) if self.engine else None
         self._starters: list[Callable[[Service], Awaitable[None]]] = []
         self.app = self._build()
+        if self.engine:
+            Journals(self)
 
     # for api modules
 
@@ -253,6 +258,7 @@ class Service:
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._live())] if self.engine else []
+        tasks += [asyncio.create_task(self.walker.run())] if self.walker else []
         tasks += [asyncio.create_task(self._start())] if self._starters else []
         tasks += [asyncio.create_task(self._report())] if self.settings.spans else []
         try:

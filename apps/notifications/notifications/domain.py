@@ -58,9 +58,9 @@ def wanted(event: OrderEvent) -> tuple[Ref[MailState]]:
     return (mail(f"{event.event_type.removeprefix('Order').lower()}-{keys.part(event.order_id)}"),)
 
 
-@rules.on(OrderCreated, loads=wanted)
-@rules.on(OrderConfirmed, loads=wanted)
-@rules.on(OrderCancelled, loads=wanted)
+@rules.on(OrderCreated, loads=wanted, history=False)
+@rules.on(OrderConfirmed, loads=wanted, history=False)
+@rules.on(OrderCancelled, loads=wanted, history=False)
 def ask(docs: Documents, event: OrderCreated | OrderConfirmed | OrderCancelled, context: Context) -> tuple[Event, ...]:
     """Ask for a mail, unless it was asked for before."""
     (ref,) = wanted(event)

@@ -87,6 +87,11 @@ class Operators:
         """Show the figures, for Prometheus."""
         engine = self._service.engine
         figures = [*_circuit_figures(self._service), *(_engine_figures(engine) if engine else ())]
+        if walker := self._service.walker:
+            repaired = [({"producer": name}, count) for name, count in sorted(walker.repaired.items())]
+            lag = [({"producer": name}, records) for name, records in sorted(walker.lag.items())]
+            figures += [("outrigger_repaired_events_total", "counter", repaired)]
+            figures += [("outrigger_walker_lag_records", "gauge", lag)]
         return Response(exposition(figures), media_type=TEXT)
 
     # dead letters
