@@ -17,6 +17,7 @@ import payments.main
 import users.main
 from chassis.engine import Engine
 from chassis.process import Settings
+from chassis.reconciliation.walker import Walker
 from chassis.rules import Rules
 from chassis.service import Service
 from chassis.sidecar import Sidecar
@@ -61,6 +62,7 @@ class Body:
         if self.name in RULES:
             service.rules = rules_of(self.name)
             service.engine = Engine(self.name, service.rules, sidecar, service.settings, clock=clock)
+            service.walker = Walker(service, service.engine)
         if isinstance(self.api, orders.main.Api):
             self.api._owners = orders.owners.Owners(service)
         if isinstance(self.api, gateway.api.Api):
@@ -72,8 +74,11 @@ class Body:
 
 @cache
 def settings(instance: str) -> Settings:
-    """Times as in a real run, but for a shorter lease, so that seeds are short."""
-    return Settings(instance=instance, lease=LEASE, answer_within=2.0, drain_within=2.0, careful_for=4.0)
+    """Times as in a real run, but for a shorter lease and less patience with the broker, so that seeds are short."""
+    return Settings(
+        instance=instance, lease=LEASE, answer_within=2.0, drain_within=2.0, careful_for=4.0,
+        walk_every=1.0, walk_patience=1.0,
+    )  # fmt: skip
 
 
 @cache

@@ -1,7 +1,7 @@
 """The simulation's broker: it delivers in bulk to one replica of each subscriber, again and again until all is settled.
 
-It can lose, double, delay and refuse what it is given, and be wiped. What it lost it remembers, because until consumers
-walk the journals of producers nobody else could bring it back (`plan.FOR_THE_WALKER`).
+It can lose, double, delay and refuse what it is given, and be wiped. What it lost it remembers, so that the world is
+not called quiet before those who should have had it have found it in the journals.
 """
 
 from collections import Counter
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from chassis import keys
 from chassis.sidecar import Entry
 from chassis_testing.memory import MemoryBroker
+from simulation.bodies import RULES
 
 if TYPE_CHECKING:
     from simulation.town import Town
@@ -102,9 +104,11 @@ class Broker(MemoryBroker):
             events.clear()
         return len(gone)
 
-    def bring_back(self) -> int:
-        """Bring what was lost, as a walker over the producers' journals would; returns how many that were."""
-        lost, self.lost = self.lost, []
-        for service, event in lost:
-            self._later(0.0, service, [event])
-        return len(lost)
+    def missed(self) -> list[str]:
+        """Name what was lost, is handled by somebody, and has not been by them."""
+        self.lost = [(service, event) for service, event in self.lost if self._is_wanted(service, orjson.loads(event))]
+        return [service for service, _ in self.lost]
+
+    def _is_wanted(self, service: str, event: dict[str, Any]) -> bool:
+        findable = "origin" in event and event["eventType"] in RULES[service].events
+        return findable and self.town.value(service, keys.inbox(event["eventId"])) is None

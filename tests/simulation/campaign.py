@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
-from simulation.plan import FOR_THE_WALKER, KINDS, plan
+from simulation.plan import KINDS, plan
 from simulation.run import Outcome, past, simulate
 
 CHUNK = 5
@@ -62,7 +62,6 @@ class Tally:
         yield f"each with at least {orders} orders and {troubles} troubles, on two replicas of each service"
         yield from _table("orders by outcome", self.orders)
         yield from _table("troubles that struck", Counter({kind: self.hits[kind] for kind in KINDS}))
-        yield f"  ({' and '.join(FOR_THE_WALKER)}: brought again before the audit, as long as there is no walker)"
         yield from _table("branches reached", self.seen)
         for seed, wrong in sorted(self.failed.items())[:10]:
             yield f"FAILED seed {seed}: {wrong[0][:300]}"

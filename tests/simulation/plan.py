@@ -97,9 +97,6 @@ AWAY = ("users away", "inventory away", "orders away")
 OTHERS = ("process killed", "owner paused", "clock skew", "process told to leave", "bank stopped", "bank's answer lost",
           "bank slow", *AWAY)  # fmt: skip
 KINDS = (*CALLS, *CRASHES, *BROKER, *OTHERS)
-FOR_THE_WALKER = ("event lost after its 204", "broker wiped")
-"""What is lost here is lost for good until consumers walk the producers' journals. Until then the broker of the
-simulation brings it again before the audit, as that walker would."""
 CALLERS = {"invoke": ("payments", "payments", "notifications", "orders", "inventory"), "bind": ("notifications",)}
 
 

@@ -75,6 +75,8 @@ class Replica(Mortal):
         self.body.wake(self.sidecar, instance, lambda: town.epoch + town.loop.now + slot.skew, town.loop.time)
         self.service, self.engine = self.body.service, self.body.service.engine
         self.life = self.spawn(self.engine.run()) if self.engine else None
+        if self.service.walker:
+            self.spawn(self.service.walker.run())
 
     @property
     def serves(self) -> bool:

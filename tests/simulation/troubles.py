@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from simulation.plan import FOR_THE_WALKER, VERBS, Trouble
+from simulation.plan import VERBS, Trouble
 from simulation.replica import Armed
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _process(town: "Town", replica: "Replica", trouble: Trouble) -> None:
 
 
 def calm(town: "Town") -> None:
-    """End all trouble: the dead are started, the frozen thaw, what was lost for good is brought again."""
+    """End all trouble: the dead are started, the frozen thaw. What was lost has to be found in the journals."""
     town.broker.armed.clear()
     town.away.clear()
     town.bank.stopped_until = town.bank.lost_answers = town.bank.slow_answers = 0
@@ -61,7 +61,3 @@ def calm(town: "Town") -> None:
         slot.skew = 0.0
         town.replicas[slot.service, slot.name].thaw()
         town.begin_again(slot)
-    town.seen["events brought back in the walker's stead"] += town.broker.bring_back()
-
-
-__all__ = ["FOR_THE_WALKER", "calm", "strike"]

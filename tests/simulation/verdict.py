@@ -46,6 +46,8 @@ def moving(town: "Town") -> str | None:
     if town.busy or not town.broker.idle or town.in_hand:
         broker = "idle" if town.broker.idle else "busy"
         return f"{town.busy} errands, {town.in_hand} calls under way, the broker is {broker}"
+    if missed := town.broker.missed():
+        return f"lost by the broker, and not found in the journals yet: {Counter(missed)}"
     for replica in town.replicas.values():
         if not replica.serves:
             return f"{replica.tag} does not serve: {replica.engine.reason if replica.engine else 'dead'}"
