@@ -17,6 +17,8 @@ RESERVATION_DEADLINE = 8.0
 SETTINGS = {
     "ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE),
     "RESERVATION_DEADLINE_SECONDS": str(RESERVATION_DEADLINE),
+    "WALK_EVERY": "1",  # what the broker loses is back well before the deadline
+    "WALK_PATIENCE": "1.5",
     "LEASE": "3",  # an idle service writes down how far it is every third of it, which the auditor waits for
 }
 

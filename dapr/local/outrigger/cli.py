@@ -17,6 +17,7 @@ from outrigger import logs as logfiles
 from outrigger import rebuild as rebuilding
 from outrigger import status as states
 from outrigger import up as running
+from outrigger import wipe as wiping
 from outrigger.audit import audit as examine_ledgers
 from outrigger.errors import LauncherError
 from outrigger.faults import Mode
@@ -133,6 +134,15 @@ def order(
         advance = partial(progress.advance, bar)
         tally = asyncio.run(place_orders(url, count=count, wait=wait, within=timeout, moods=moods, each=advance))
     print(json.dumps(tally.summary()) if as_json else told(tally))
+
+
+@app.command()
+def wipe_broker() -> None:
+    """Kill the broker and delete its data, under load if you like: what it held comes from the journals."""
+    name = wiping.wipe_broker(find_home(), current_run())
+    print(
+        f"{name} was killed and starts again, empty. What it held is fetched from the journals: see `outrigger logs`."
+    )
 
 
 @app.command()

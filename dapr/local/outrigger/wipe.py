@@ -1,0 +1,30 @@
+"""`outrigger wipe-broker`: what a broker that loses its disk does to a running system, on purpose."""
+
+import shutil
+import signal
+
+from outrigger.errors import LauncherError
+from outrigger.home import Home
+from outrigger.state import RunState
+
+BROKERS = ("valkey",)
+
+
+def wipe_broker(home: Home, run: RunState) -> str:
+    """Kill the broker and delete all that it holds; the supervisor starts it again, empty. Returns its name.
+
+    Its folder is moved away first, so that nothing of it is found by the next process, however soon that starts.
+    """
+    name = next(name for name in run.parts if name in BROKERS)
+    process = run.parts[name].process()
+    if process is None:
+        raise LauncherError(f"{name} does not run at the moment: see `outrigger status`, and try again.")
+    folder = home.data / name
+    gone = folder.with_name(f"{name}.wiped")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    folder.mkdir()
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    shutil.rmtree(gone)
+    return name
