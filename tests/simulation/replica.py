@@ -127,8 +127,9 @@ class Wire(MortalSidecar):
 
     def __init__(self, process: Replica) -> None:
         town = process.town
+        apps = town.apps_of_gateway if process.service_name == "gateway" else town.apps
         super().__init__(
-            process, town.stores[process.service_name], town.broker, clock=town.loop.time, apps=town.apps,
+            process, town.stores[process.service_name], town.broker, clock=town.loop.time, apps=apps,
             bindings={"mail": town.mailbox.bind},
         )  # fmt: skip
         self._loop, self._chance = town.loop, town.dice.random

@@ -30,7 +30,7 @@ from support.http import Heard
 
 EPOCH = 1_800_000_000.0
 WITHIN = 3.0  # seconds that a sidecar waits for an app, and
-REPEATS = 2  # how often it asks again (components/platform/resiliency.yaml)
+REPEATS = 2  # how often it asks again (components/platform/resiliency.yaml); the gateway's never does
 CALLER = {"dapr-caller-app-id": "simulation"}
 SUBSCRIBERS = {
     topic: [
@@ -76,7 +76,8 @@ class Town:
         self.broker = Broker(self, SUBSCRIBERS)
         self.bank, self.mailbox = Bank(self), Mailbox()
         self.apps: dict[str, App] = {"bank": self.bank.answer}
-        self.apps.update({name: partial(self._forward, name) for name in RULES})
+        self.apps.update({name: partial(self._forward, name, REPEATS) for name in RULES})
+        self.apps_of_gateway: dict[str, App] = {name: partial(self._forward, name, 0) for name in RULES}
         self.slots: dict[tuple[str, str], Slot] = {}
         self.replicas: dict[tuple[str, str], Replica] = {}
         self.lives: list[Replica] = []  # all that ever were
@@ -179,9 +180,10 @@ class Town:
         return request.result()
 
     async def _forward(
-        self, app: str, method: str, body: bytes | None, query: Mapping[str, str], headers: Mapping[str, str], verb: str
-    ) -> Answer:
-        for attempt in range(1 + REPEATS):
+        self, app: str, repeats: int, method: str, body: bytes | None, query: Mapping[str, str],
+        headers: Mapping[str, str], verb: str,
+    ) -> Answer:  # fmt: skip
+        for attempt in range(1 + repeats):
             if attempt:
                 await asyncio.sleep(0.3 * attempt)
             if self.loop.now < self.away.get(app, 0.0):

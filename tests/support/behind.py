@@ -23,11 +23,14 @@ class Behind:
         self.answer: Answer | SidecarError | None = answer
         self.asked: list[tuple[str, str, Any, Mapping[str, str]]] = []
         self.headers: Mapping[str, str] = {}
+        self.ready = False  # whether it says that it is ready, whatever else it answers
 
     async def __call__(
         self, method: str, body: bytes | None, query: Mapping[str, str], headers: Mapping[str, str], verb: str
     ) -> Answer:
         self.asked.append((verb, method, json.loads(body) if body else None, query))
+        if method == "ready" and self.ready:
+            return Answer(200, b"{}")
         self.headers = headers
         if isinstance(self.answer, SidecarError):
             raise self.answer
@@ -46,11 +49,11 @@ def refuses(problem: Problem, status: int = 200) -> Behind:
     return Behind(Answer(status, json.dumps(problem.body()).encode(), {"content-type": MEDIA_TYPE}))
 
 
-def gateway(behind: Behind) -> FastAPI:
+def gateway(behind: Behind, patience: float = 0.01) -> FastAPI:
     apps: dict[str, App] = dict.fromkeys(("users", "orders", "inventory"), behind)
     sidecar = MemorySidecar(MemoryStore(), MemoryBroker(), apps=apps)
     service = Service("gateway", sidecar=sidecar)
-    service.routes(Api(service).router)
+    service.routes(Api(service, patience=patience).router)
     return service.app
 
 

@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     app_id: str = ""
     app_host: str = "127.0.0.1"
     app_port: int = 8000
+    app_fd: int | None = None  # a socket that listens already: who connects while this process is away waits in it
     dapr_http_port: int = 3500
     dapr_http_endpoint: str = ""
     dapr_api_token: str | None = None

@@ -167,8 +167,8 @@ class Service:
         process.configure_logging(self.settings.log_level)
         process.calm_collector()
         uvicorn.run(
-            self.app, host=self.settings.app_host, port=self.settings.app_port, loop="uvloop", http="httptools",
-            log_config=None, access_log=False, proxy_headers=False,
+            self.app, host=self.settings.app_host, port=self.settings.app_port, fd=self.settings.app_fd,
+            loop="uvloop", http="httptools", log_config=None, access_log=False, proxy_headers=False,
             timeout_graceful_shutdown=int(self.settings.drain_within),
         )  # fmt: skip
 
@@ -227,8 +227,7 @@ class Service:
         if "entries" not in body:
             await self.deliver(body)
             return _json({"status": "SUCCESS"})
-        done = await asyncio.gather(*(self._entry(e) for e in body["entries"]))
-        return _json({"statuses": done})
+        return _json({"statuses": await asyncio.gather(*(self._entry(e) for e in body["entries"]))})
 
     async def _entry(self, entry: dict[str, Any]) -> dict[str, str]:
         try:

@@ -19,7 +19,7 @@ from contracts.orders import OrderAccepted, OrderAnswer, OrderRequest, OrdersAns
 from contracts.users import RegisterRequest, UserAccepted, UserAnswer
 from contracts.values import OrderId, Sku, UserId
 from gateway.fallback import Fallback
-from gateway.upstream import BadGateway, Upstream
+from gateway.upstream import PATIENCE, BadGateway, Upstream
 
 PREFIX = "/api/v1"
 LAST = 2**53  # of what counts pages and places in a list
@@ -63,12 +63,18 @@ class ProblemAnswer(BaseModel):
 class Api:
     """The routes of version 1."""
 
-    def __init__(self, service: Service, noted: Callable[[str, str], None] = lambda _order, _user: None) -> None:
-        """`service` calls the others; `noted` hears of every order that is accepted, and whose it is."""
+    def __init__(
+        self, service: Service, noted: Callable[[str, str], None] = lambda _order, _user: None,
+        patience: float = PATIENCE,
+    ) -> None:  # fmt: skip
+        """`service` calls the others; `noted` hears of every order that is accepted, and whose it is.
+
+        `patience` is for how many seconds callers wait for a service that is not there.
+        """
         self._noted = noted
         fallback = Fallback()
         self._users, self._inventory, self._orders = (
-            Upstream(service, app, fallback) for app in ("users", "inventory", "orders")
+            Upstream(service, app, fallback, patience) for app in ("users", "inventory", "orders")
         )
         problems: dict[int | str, dict[str, Any]] = {"4XX": {"model": ProblemAnswer}, "5XX": {"model": ProblemAnswer}}
         self.router = APIRouter(prefix=PREFIX, responses=problems)

@@ -50,6 +50,10 @@ class Fallback:
         data, _ = self._kept.pop(asked, (b"", 0.0))
         self._bytes -= len(data)
 
+    def __contains__(self, asked: Question) -> bool:
+        """Tell whether there is an answer."""
+        return asked in self._kept
+
     def recall(self, asked: Question) -> Reply | None:
         """Return the last good answer, marked as old; None where there is none."""
         if asked not in self._kept:

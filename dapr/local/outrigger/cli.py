@@ -15,6 +15,7 @@ from outrigger import faults as troubles
 from outrigger import letters, zipkin
 from outrigger import logs as logfiles
 from outrigger import rebuild as rebuilding
+from outrigger import restart as restarting
 from outrigger import status as states
 from outrigger import up as running
 from outrigger import wipe as wiping
@@ -65,6 +66,14 @@ def up(
 def down() -> None:
     """Stop everything that `up` started; data stays."""
     print("Stopped." if running.down(find_home()) else "Nothing runs here. Start it with `outrigger up`.")
+
+
+@app.command()
+def restart(
+    services: Annotated[list[str] | None, typer.Argument(help="Such as orders; else all.")] = None,
+) -> None:
+    """Start apps again in good order, one after another, as when they are deployed anew; nobody is refused."""
+    asyncio.run(restarting.restart(services or [], lambda name: print(f"{name} was started again and is ready")))
 
 
 @app.command()

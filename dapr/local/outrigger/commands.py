@@ -7,7 +7,7 @@ at the end.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from outrigger.home import Home
@@ -23,7 +23,10 @@ GO = {"GOGC": "200", "GOMEMLIMIT": "512MiB"}
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A process to run. `executable` is what is loaded, `argv[0]` what the process list shows."""
+    """A process to run. `executable` is what is loaded, `argv[0]` what the process list shows.
+
+    `door` is a listening socket that it inherits, and finds under its number in `APP_FD`.
+    """
 
     name: str
     executable: Path
@@ -31,6 +34,11 @@ class Command:
     folder: Path
     env: Mapping[str, str]
     log: Path
+    door: int | None = None
+
+    def behind(self, door: int) -> "Command":
+        """Return the same with a door."""
+        return replace(self, env={**self.env, "APP_FD": str(door)}, door=door)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,8 @@ def _pairs(home: Home, template: Template, app: App, ports: Ports, folder: Path)
         "app-max-concurrency": template.setting(app, "app_max_concurrency"),
         # Told to stop, it ends its subscriptions and keeps its APIs for the app that drains; told again, it ends.
         "dapr-block-shutdown-duration": f"{DRAIN}s",
+        # What ends it then hangs until this is over (1.14), and with it whoever calls; the default is five seconds.
+        "dapr-graceful-shutdown-seconds": 1,
         "app-health-check-path": template.setting(app, "app_health_check_path"),
         "app-health-probe-interval": template.setting(app, "app_health_probe_interval"),
         "app-health-probe-timeout": template.setting(app, "app_health_probe_timeout"),

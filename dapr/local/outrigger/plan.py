@@ -39,10 +39,14 @@ class Plan:
     missing: list[str]  # what this run does without, in words
 
     @property
+    def edge(self) -> ServicePlan:
+        """The service that the outside world calls."""
+        return next(service for service in self.services if service.app_id == EDGE)
+
+    @property
     def gateway_url(self) -> str:
         """Where the outside world calls."""
-        edge = next(service for service in self.services if service.app_id == EDGE)
-        return f"http://{LOOPBACK}:{edge.ports.app}"
+        return f"http://{LOOPBACK}:{self.edge.ports.app}"
 
     def write_resources(self) -> None:
         """Render the components with the addresses of this run, and make the folders that they name."""

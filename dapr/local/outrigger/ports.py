@@ -15,6 +15,7 @@ from outrigger.errors import LauncherError
 LOOPBACK = "127.0.0.1"
 _LOWEST, _HIGHEST = 20_000, 32_000
 _ATTEMPTS = 2_000
+_WAITING = 2048  # connections that nobody has taken yet, as uvicorn has it
 
 
 def free_ports(count: int, *, avoid: frozenset[int] = frozenset()) -> list[int]:
@@ -32,21 +33,26 @@ def free_ports(count: int, *, avoid: frozenset[int] = frozenset()) -> list[int]:
 
 def require_free(port: int) -> None:
     """Raise `LauncherError`, naming the holder where we may know it, if the port is taken."""
-    listener = _bound(port, reuse=True)
+    open_door(port).close()
+
+
+def open_door(port: int) -> socket.socket:
+    """Listen, for an app that takes the connections; as long as this is open, they wait for one. Else as above."""
+    listener = _bound(port, reuse=True, waiting=_WAITING)
     if listener is None:
         raise LauncherError(
             f"Port {port} is taken{_holder(port)}: stop that, or choose another with `outrigger up --port {port + 1}`."
         )
-    listener.close()
+    return listener
 
 
-def _bound(port: int, *, reuse: bool = False) -> socket.socket | None:
+def _bound(port: int, *, reuse: bool = False, waiting: int = 1) -> socket.socket | None:
     """Bind the port; None if it is taken. With `reuse`, connections that are closing down do not count."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
     try:
         listener.bind((LOOPBACK, port))
-        listener.listen(1)
+        listener.listen(waiting)
     except OSError:
         listener.close()
         return None

@@ -127,6 +127,7 @@ async def _spawn(command: Command) -> asyncio.subprocess.Process:
             stdout=log,
             stderr=asyncio.subprocess.STDOUT,
             process_group=0,
+            pass_fds=() if command.door is None else (command.door,),
             preexec_fn=_die_with_parent(),
         )
 

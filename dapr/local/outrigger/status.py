@@ -13,14 +13,14 @@ from outrigger.state import ProcessState, RunState, ServiceState
 async def describe(run: RunState) -> dict[str, Any]:
     """Return the state of the run as plain data; readiness is asked of each app now."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
-        ready = await asyncio.gather(*(_ready(http, service) for service in run.services.values()))
+        ready = await asyncio.gather(*(is_ready(http, service) for service in run.services.values()))
     return {
         "name": run.name,
         "folder": run.folder,
         "phase": run.phase.value if run.alive() else "dead",
         "gateway": run.gateway,
         "launcherPid": run.launcher.pid,
-        "services": [_service(one, is_ready) for one, is_ready in zip(run.services.values(), ready, strict=True)],
+        "services": [_service(one, answer) for one, answer in zip(run.services.values(), ready, strict=True)],
         "urls": run.urls,
         "parts": [_process(part) for part in run.parts.values()],
     }
@@ -52,10 +52,10 @@ def pid_of(run: RunState, name: str) -> int:
     return process.pid
 
 
-def _service(service: ServiceState, is_ready: bool) -> dict[str, Any]:
+def _service(service: ServiceState, ready: bool) -> dict[str, Any]:
     return {
         "appId": service.app_id,
-        "ready": is_ready,
+        "ready": ready,
         "appPort": service.app_port,
         "daprHttpPort": service.dapr_http_port,
         "daprGrpcPort": service.dapr_grpc_port,
@@ -69,7 +69,8 @@ def _process(state: ProcessState) -> dict[str, Any]:
     return {"name": state.name, "pid": pid, "restarts": state.restarts, "log": state.log}
 
 
-async def _ready(http: aiohttp.ClientSession, service: ServiceState) -> bool:
+async def is_ready(http: aiohttp.ClientSession, service: ServiceState) -> bool:
+    """Ask an app."""
     try:
         async with http.get(f"{service.app_url}/ready") as answer:
             return answer.ok

@@ -1,6 +1,7 @@
 """The process behind a run: starts the parts, then apps and sidecars, keeps them alive, and stops them in order.
 
-It holds the instance lock for as long as it lives, and talks to whoever started it through `tell`.
+It holds the instance lock for as long as it lives, and talks to whoever started it through `tell`. It also holds the
+edge's listening socket, so that clients who come while the edge is started again wait, and are not refused.
 """
 
 import asyncio
@@ -13,10 +14,11 @@ from typing import Any
 import aiohttp
 
 from outrigger.announce import announce, facts
+from outrigger.commands import Command
 from outrigger.errors import LauncherError
 from outrigger.parts import Part, until_answering
 from outrigger.plan import Plan, ServicePlan
-from outrigger.ports import LOOPBACK
+from outrigger.ports import LOOPBACK, open_door
 from outrigger.processes import Child
 from outrigger.state import Phase, ProcessState, RunState, ServiceState
 from outrigger.template import EDGE
@@ -37,11 +39,15 @@ class Supervisor:
         self.phase = Phase.STARTING
         self._tell = tell
         self._parts = [Child(part.command, self._changed) for part in plan.parts]
-        self._apps = {service.app_id: Child(service.app, self._changed) for service in plan.services}
+        self._door = open_door(plan.edge.ports.app)
+        self._apps = {service.app_id: Child(self._app(service), self._changed) for service in plan.services}
         self._sidecars = {service.app_id: Child(service.sidecar, self._changed) for service in plan.services}
         self._launcher = ProcessState.of(os.getpid(), "launcher")
         self._announcing: dict[str, asyncio.Task[bool]] = {}
         self._http: aiohttp.ClientSession | None = None
+
+    def _app(self, service: ServicePlan) -> Command:
+        return service.app.behind(self._door.fileno()) if service.app_id == EDGE else service.app
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Bring everything up, call `ready`, and stay until `stop`; always leaves no process behind."""
@@ -115,6 +121,7 @@ class Supervisor:
         self._save()
         for task in self._announcing.values():
             task.cancel()
+        self._door.close()
         if edge := self._apps.get(EDGE):
             await edge.stop(_DRAIN)
         for sidecar in self._sidecars.values():

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.real
 
 STAND_IN = """
 import os
+import socket
 from aiohttp import ClientSession, web
 
 async def ready(request):
@@ -53,7 +54,10 @@ app.router.add_get("/api/v1/products", products)
 app.router.add_post("/api/v1/orders", place)
 app.router.add_get("/api/v1/orders/{id}", look)
 print("here I am", flush=True)
-web.run_app(app, host="127.0.0.1", port=int(os.environ["APP_PORT"]), print=None)
+if "APP_FD" in os.environ:
+    web.run_app(app, sock=socket.socket(fileno=int(os.environ["APP_FD"])), print=None)
+else:
+    web.run_app(app, host="127.0.0.1", port=int(os.environ["APP_PORT"]), print=None)
 """
 
 Eventually = Callable[..., None]
@@ -172,6 +176,20 @@ def test_what_dies_comes_back_on_its_ports(project: Project, eventually: Eventua
     eventually(lambda: all(service["ready"] for service in project.status()["services"]), within=30)
     after = project.run.services["orders"]
     assert (after.app_port, after.dapr_http_port) == (before.app_port, before.dapr_http_port)
+
+
+def test_a_restart_refuses_nobody(project: Project) -> None:
+    project.up()
+    before = {name: service.app.pid for name, service in project.run.services.items()}
+    url = f"http://127.0.0.1:{project.port}/api/v1/products"
+    with subprocess.Popen(project.argv("restart"), cwd=project.home.root, stdout=subprocess.PIPE, text=True) as restart:
+        while restart.poll() is None:
+            subprocess.run(["curl", "-sf", "--max-time", "30", "-o", os.devnull, url], timeout=40, check=True)
+        told, _ = restart.communicate()
+    assert [line.split()[0] for line in told.splitlines()] == list(before)
+    after = {name: service.app.pid for name, service in project.run.services.items()}
+    assert all(after[name] not in {pid, None} for name, pid in before.items())
+    assert "no service kitchen" in project.outrigger("restart", "kitchen").stderr
 
 
 def test_a_second_one_is_refused_and_told_of_the_first(project: Project) -> None:
