@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test simulate simulate-bugs simulate-crashes bench screenshot clean
+.PHONY: help setup run check test verify simulate simulate-bugs simulate-crashes bench screenshot clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -23,10 +23,13 @@ check: ## Lint, types, architecture, unit tests
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/deptry .
-	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow"
+	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify"
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
+
+verify: setup ## Minutes of load on the whole system while it is killed, restarted, overloaded and poisoned
+	.venv/bin/pytest -q -m verify tests/verify
 
 SEEDS := 10000
 SEED :=

@@ -9,7 +9,7 @@ import pytest
 
 from support.bank import Bank
 from support.customer import Customer
-from support.installation import Installation
+from support.installation import Installation, running
 from support.polling import eventually
 
 ORDER_DEADLINE = 10.0
@@ -26,12 +26,8 @@ SETTINGS = {
 @pytest.fixture(scope="package")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Run the system in a folder with a space in its name, and leave no process."""
-    installation = Installation.at(tmp_path_factory.mktemp("e2e") / "a folder", SETTINGS)
-    installation.up()
-    try:
+    with running(tmp_path_factory.mktemp("e2e") / "a folder", SETTINGS) as installation:
         yield installation
-    finally:
-        installation.down()
 
 
 @pytest.fixture

@@ -1,43 +1,15 @@
 """What cannot be handled is put aside with its reason, looked at, and handled once it has become good."""
 
-import json
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from support.events import envelope
-from support.installation import Installation, ask
-from support.polling import eventually
+from support.installation import Installation
+from support.letters import BUG, copies, dead_letters, deploy, letter_of, price_changed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-
-
-def price_changed(name: str, **more: Any) -> dict[str, Any]:
-    return envelope("PriceChanged", {"sku": "KETTLE-1", "name": name, "price": 9.99}, **more)
-
-
-def run(system: Installation, *command: str, code: int = 0) -> Any:
-    """Ask the command line for JSON."""
-    done = system.outrigger("dead-letters", *command, "--json")
-    assert done.returncode == code, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
-def letter_of(system: Installation, event: dict[str, Any]) -> dict[str, Any]:
-    """Publish an event through a sidecar and wait for the dead letter that comes of it at orders."""
-    before = len(kept(system))
-    system.publish("inventory", event)
-    (name,) = eventually(lambda: kept(system)[before:], within=20)
-    (letter,) = (each for each in run(system, "list", "-s", "orders") if each["id"] == name)
-    return letter
-
-
-def kept(system: Installation) -> list[str]:
-    """Return the names of all letters of orders, those that were redriven too."""
-    heard = ask(system.service("orders").app_url, "GET", "/dead-letters?closed=true")
-    return [letter["id"].replace("dead", "orders") for letter in heard.json["letters"]]
 
 
 BAD = {
@@ -60,44 +32,32 @@ def test_a_bad_event_is_put_aside_with_its_reason_and_stays_as_long_as_it_is_bad
     assert refused.returncode == 1
     assert f"{letter['id']} stays as it is: " in refused.stdout
     assert why in refused.stdout
-    assert letter in run(system, "list", "--service", "orders")
-
-
-BUG = "\n\n@price.evolve\ndef buggy(_state: object, _event: object) -> PriceState:\n    raise LookupError('a bug')\n"
-
-
-def deploy(system: Installation, module: Path, text: str) -> None:
-    """Write other code for orders, and start it again."""
-    module.write_text(text)
-    eventually(system.kill("orders.app"), within=30)
-    system.settle()
+    assert letter in dead_letters(system, "list", "--service", "orders")
 
 
 def test_a_letter_of_a_handler_that_was_mended_is_handled_after_all(system: Installation) -> None:
-    module = system.home.root / "apps" / "orders" / "orders" / "placing.py"
-    good = module.read_text()
-    assert "@price.evolve" in good, "the copy of prices, which is to be broken here, is somewhere else now"
+    module, good = copies(system)
     event = price_changed("after all", eventId=str(uuid4()))
     try:
         deploy(system, module, good + BUG)
         letter = letter_of(system, event)
         assert letter["reason"] == "LookupError: a bug"
-        (refused,) = run(system, "redrive", letter["id"], code=1)
+        (refused,) = dead_letters(system, "redrive", letter["id"], code=1)
         assert refused["reason"] == "it failed again: LookupError: a bug"
     finally:
         deploy(system, module, good)
-    assert run(system, "redrive", letter["id"]) == [{"id": letter["id"], "redriven": True, "reason": None}]
+    assert dead_letters(system, "redrive", letter["id"]) == [{"id": letter["id"], "redriven": True, "reason": None}]
     price = system.document("orders", "price/KETTLE-1")
     assert price
     assert price["price"] == 9.99
-    assert letter["id"] not in [each["id"] for each in run(system, "list")]
+    assert letter["id"] not in [each["id"] for each in dead_letters(system, "list")]
     again = system.outrigger("dead-letters", "redrive", letter["id"])
     assert (again.returncode, "was already redriven" in again.stdout) == (1, True)
 
 
 def test_all_are_redriven_and_what_stays_is_told(system: Installation) -> None:
     letter = letter_of(system, price_changed("x", version="8.1", eventId=str(uuid4())))
-    told = {each["id"]: each["redriven"] for each in run(system, "redrive", "--all", code=1)}
+    told = {each["id"]: each["redriven"] for each in dead_letters(system, "redrive", "--all", code=1)}
     assert told[letter["id"]] is False
 
 

@@ -63,9 +63,9 @@ class Installation:
             argv, cwd=self.home.root, env=env, capture_output=True, text=True, timeout=within, check=False
         )
 
-    def outrigger(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def outrigger(self, *arguments: str, within: float = 150.0) -> subprocess.CompletedProcess[str]:
         """Run a command of the launcher."""
-        return self.shell(".venv/bin/outrigger", *arguments)
+        return self.shell(".venv/bin/outrigger", *arguments, within=within)
 
     def up(self) -> str:
         """Start it; returns when it is ready, with what was printed."""
@@ -81,9 +81,10 @@ class Installation:
         left = [*(one for one in ran if _lives(one)), *self.strays()]
         assert not left, f"`outrigger down` left {left}"
 
-    def audit(self, *, deadline: float) -> dict[str, Any]:
+    def audit(self, *, deadline: float, within: float = 60.0) -> dict[str, Any]:
         """Return what the auditor says; `deadline` is the age in seconds at which no order is open."""
-        done = self.outrigger("audit", "--json", "--deadline", str(deadline))
+        arguments = ("--deadline", str(deadline), "--within", str(within))
+        done = self.outrigger("audit", "--json", *arguments, within=within + 90)
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 
@@ -176,6 +177,17 @@ class Installation:
     def ledger(self, service: str) -> Ledger:
         """Read all of a service's ledger."""
         return asyncio.run(_ledger(stores_of(self.run), service))
+
+
+@contextmanager
+def running(root: Path, settings: Mapping[str, str]) -> Iterator[Installation]:
+    """Install and start it; whatever happens then, no process of it is left."""
+    installation = Installation.at(root, settings)
+    installation.up()
+    try:
+        yield installation
+    finally:
+        installation.down()
 
 
 async def _ledger(stores: list[Store], service: str) -> Ledger:

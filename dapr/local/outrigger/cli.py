@@ -71,9 +71,11 @@ def down() -> None:
 @app.command()
 def restart(
     services: Annotated[list[str] | None, typer.Argument(help="Such as orders; else all.")] = None,
+    sidecars: Annotated[bool, typer.Option("--sidecars", help="Their sidecars instead.")] = False,
 ) -> None:
     """Start apps again in good order, one after another, as when they are deployed anew; nobody is refused."""
-    asyncio.run(restarting.restart(services or [], lambda name: print(f"{name} was started again and is ready")))
+    each = lambda name: print(f"{name} was started again and is ready", flush=True)  # noqa: E731
+    asyncio.run(restarting.restart(services or [], each, sidecars=sidecars))
 
 
 @app.command()

@@ -109,7 +109,7 @@ def _pairs(home: Home, template: Template, app: App, ports: Ports, folder: Path)
         "app-max-concurrency": template.setting(app, "app_max_concurrency"),
         # Told to stop, it ends its subscriptions and keeps its APIs for the app that drains; told again, it ends.
         "dapr-block-shutdown-duration": f"{DRAIN}s",
-        # What ends it then hangs until this is over (1.14), and with it whoever calls; the default is five seconds.
+        # It then closes its store, and calls hang in it until this is over; default are five seconds, 0 is for ever.
         "dapr-graceful-shutdown-seconds": 1,
         "app-health-check-path": template.setting(app, "app_health_check_path"),
         "app-health-probe-interval": template.setting(app, "app_health_probe_interval"),

@@ -1,4 +1,4 @@
-"""`outrigger restart`: apps are told to end, one after another, and the next only when the one before is ready again.
+"""`outrigger restart`: apps, or sidecars, are told to end, one after another, each when the one before is ready again.
 
 The supervisor starts whatever ends, so there is nothing to be told to it. Nobody is refused in the meantime: the
 gateway waits for a service that is not there, and clients wait for the gateway, whose socket the supervisor holds.
@@ -9,37 +9,62 @@ import time
 from collections.abc import Callable, Sequence
 
 import aiohttp
+import psutil
 
 from outrigger.errors import LauncherError
-from outrigger.state import RunState, current_run
+from outrigger.state import ProcessState, RunState, ServiceState, current_run
 from outrigger.status import is_ready
 
-_WITHIN = 60.0  # s for one app
+_WITHIN = 60.0  # s for one process
 _PAUSE = 0.1
+_IN_HAND = 1.0  # s for what a sidecar is delivering when it is told to end; it does not say when that is done
 
 
-async def restart(names: Sequence[str], each: Callable[[str], None]) -> None:
+async def restart(names: Sequence[str], each: Callable[[str], None], *, sidecars: bool) -> None:
     """Start these apps again, or all; `each` hears of every one that is ready. Raises `LauncherError`."""
     run = current_run()
     if unknown := sorted(set(names) - run.services.keys()):
         raise LauncherError(f"There is no service {unknown[0]}; there are {', '.join(sorted(run.services))}.")
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
         for name in names or run.services:
-            await _one(http, run, name)
-            each(name)
+            before = _process(run, name, sidecars)
+            if process := before.process():
+                await _end(process, twice=sidecars)
+            await _until_renewed(http, name, before, sidecars)
+            each(before.name)
 
 
-async def _one(http: aiohttp.ClientSession, run: RunState, name: str) -> None:
-    before = run.services[name].app
-    if process := before.process():
+def _process(run: RunState, name: str, sidecars: bool) -> ProcessState:
+    service = run.services[name]
+    return service.sidecar if sidecars else service.app
+
+
+async def _end(process: psutil.Process, *, twice: bool) -> None:
+    """Tell it; a sidecar's first SIGTERM ends its subscriptions and no more, its second ends it (see `commands`)."""
+    process.terminate()
+    if twice:
+        await asyncio.sleep(_IN_HAND)
         process.terminate()
+
+
+async def _until_renewed(http: aiohttp.ClientSession, name: str, before: ProcessState, sidecars: bool) -> None:
     deadline = time.monotonic() + _WITHIN
-    while not await _renewed(http, name, before.pid):
+    while True:
+        run = current_run()
+        new = _process(run, name, sidecars).pid not in {before.pid, None}
+        if new and await _serves(http, run.services[name]):
+            return
         if time.monotonic() > deadline:
-            raise LauncherError(f"{name} is not ready after {_WITHIN:.0f} s; see `outrigger logs {name}`.")
+            raise LauncherError(
+                f"{before.name} is not ready after {_WITHIN:.0f} s; see `outrigger logs {before.name}`."
+            )
         await asyncio.sleep(_PAUSE)
 
 
-async def _renewed(http: aiohttp.ClientSession, name: str, before: int | None) -> bool:
-    service = current_run().services[name]
-    return service.app.pid not in {before, None} and await is_ready(http, service)
+async def _serves(http: aiohttp.ClientSession, service: ServiceState) -> bool:
+    """Tell whether the app is ready and its sidecar has found it."""
+    try:
+        async with http.get(f"{service.sidecar_url}/v1.0/healthz") as answer:
+            return answer.ok and await is_ready(http, service)
+    except (aiohttp.ClientError, TimeoutError):
+        return False

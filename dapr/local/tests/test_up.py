@@ -178,16 +178,23 @@ def test_what_dies_comes_back_on_its_ports(project: Project, eventually: Eventua
     assert (after.app_port, after.dapr_http_port) == (before.app_port, before.dapr_http_port)
 
 
-def test_a_restart_refuses_nobody(project: Project) -> None:
+@pytest.mark.parametrize("what", [[], ["--sidecars"]], ids=["apps", "sidecars"])
+def test_a_restart_refuses_nobody(project: Project, what: list[str]) -> None:
+    def pids() -> dict[str, int | None]:
+        pairs = [(service.sidecar if what else service.app) for service in project.run.services.values()]
+        return {process.name: process.pid for process in pairs}
+
     project.up()
-    before = {name: service.app.pid for name, service in project.run.services.items()}
+    before = pids()
     url = f"http://127.0.0.1:{project.port}/api/v1/products"
-    with subprocess.Popen(project.argv("restart"), cwd=project.home.root, stdout=subprocess.PIPE, text=True) as restart:
+    with subprocess.Popen(
+        project.argv("restart", *what), cwd=project.home.root, stdout=subprocess.PIPE, text=True
+    ) as restart:
         while restart.poll() is None:
             subprocess.run(["curl", "-sf", "--max-time", "30", "-o", os.devnull, url], timeout=40, check=True)
         told, _ = restart.communicate()
     assert [line.split()[0] for line in told.splitlines()] == list(before)
-    after = {name: service.app.pid for name, service in project.run.services.items()}
+    after = pids()
     assert all(after[name] not in {pid, None} for name, pid in before.items())
     assert "no service kitchen" in project.outrigger("restart", "kitchen").stderr
 

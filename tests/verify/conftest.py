@@ -1,0 +1,51 @@
+"""One installation for all of `make verify`; its books are audited after each test, the figures are told at the end.
+
+Needs the network (namespace) to itself: the launcher refuses a second instance.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.installation import Installation, running
+
+ORDER_DEADLINE = 20.0
+SETTINGS = {
+    "ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE),
+    "RESERVATION_DEADLINE_SECONDS": "15",
+    "LEASE": "3",  # an idle service writes down how far it is every third of it, which the auditor waits for
+}
+TOLD = pytest.StashKey[list[str]]()
+
+Tell = Callable[[str], None]
+
+
+@pytest.fixture(scope="package")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Run the system; whatever happens, no process of it is left."""
+    with running(tmp_path_factory.mktemp("verify") / "shop", SETTINGS) as installation:
+        yield installation
+
+
+@pytest.fixture
+def system(installed: Installation) -> Iterator[Installation]:
+    """Hand over the running system; afterwards its books must be in order."""
+    installed.settle()
+    yield installed
+    installed.settle()
+    found = installed.audit(deadline=2 * ORDER_DEADLINE, within=240)
+    assert found["clean"], "\n".join(found["violations"])
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """Give what takes lines for the report."""
+    told = request.config.stash.setdefault(TOLD, [])
+    told.append(f"\n{request.node.name.removeprefix('test_').replace('_', ' ')}")
+    return lambda line: told.append(f"    {line}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the report."""
+    for line in config.stash.get(TOLD, []):
+        terminalreporter.write_line(line)

@@ -1,0 +1,182 @@
+"""Customers who come at a steady rate, whatever becomes of those before them (an open loop), and what they are told.
+
+Each comes on a connection of its own. One who was accepted looks at the order until it has ended.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Self
+from uuid import uuid4
+
+import aiohttp
+
+SKUS = ("DRYBAG-10", "BARREL-30", "TENT-2", "KETTLE-1", "MAP-COAST", "PADDLE-ASH")
+USERS = 20  # that a new shop knows
+RANK = {"pending": 0, "reserved": 1, "confirmed": 2, "cancelled": 2}
+ENDED = {"confirmed", "cancelled"}
+ACCEPTED = 202
+BROKEN = 0  # in place of a status: no answer came
+AGAIN_AFTER = 0.2  # s until a request that was not answered is repeated
+GLANCES = (0.2, 0.4, 0.8, 1.6)  # s until an order is looked at again; then always the last
+PATIENCE = 30.0  # s for an answer
+SHOWN = 20
+
+
+@dataclass(slots=True)
+class Placed:
+    """An order that was accepted. Times are of the monotonic clock."""
+
+    at: float
+    took: float  # s until its acceptance was heard of, since the customer first asked
+    status: str = "pending"
+    ended: float | None = None
+
+
+@dataclass
+class Shoppers:
+    """A crowd and its notes."""
+
+    url: str
+    persistent: bool = True  # whether one who is refused asks again, under the same key
+    looking: bool = True  # whether accepted orders are looked at
+    offered: int = 0
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)  # by verb and status
+    placed: dict[str, Placed] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)  # what nobody may be told
+    shown: list[str] = field(default_factory=list)  # the first failures, in full
+    unhinted: int = 0  # refusals that do not say when to come again
+    asking: int = 0  # requests for an order that have no answer yet
+    _http: aiohttp.ClientSession | None = None
+    _tasks: set[asyncio.Task[float]] = field(default_factory=set)
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, url: str, *, persistent: bool = True, looking: bool = True) -> AsyncIterator[Self]:
+        """Open the doors; at the end nobody is left."""
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=PATIENCE)) as http:
+            crowd = cls(url, persistent=persistent, looking=looking, _http=http)
+            try:
+                yield crowd
+            finally:
+                await crowd._leave()
+
+    async def come(self, rate: float, until: asyncio.Event) -> None:
+        """Let `rate` customers a second come, on time, until told to end."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        number = 0
+        while not until.is_set():
+            self._send(self._shop(number))
+            number += 1
+            self.offered += 1
+            await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
+
+    async def all_ended(self, within: float) -> list[str]:
+        """Wait until every accepted order has ended; returns those that have not in time."""
+        deadline = time.monotonic() + within
+        while (left := [name for name, order in self.placed.items() if order.ended is None]) or self.asking:
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.1)
+        return left
+
+    async def calm(self, count: int) -> float:
+        """Place orders one after the other; returns the median of the seconds until each was accepted."""
+        return median([await self._shop(number) for number in range(count)])
+
+    def failures(self) -> dict[str, int]:
+        """Count the answers that no customer should get: 5xx, and none at all."""
+        return {f"{verb} {status or 'no answer'}": n for (verb, status), n in self.answers.items() if _failed(status)}
+
+    def waits(self, percent: int) -> float:
+        """Return that percentile of the seconds until an order was accepted."""
+        took = sorted(order.took for order in self.placed.values())
+        return took[min(len(took) - 1, len(took) * percent // 100)] if took else 0.0
+
+    def _send(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: "asyncio.Task[float]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.wrong.append(repr(error))
+
+    async def _leave(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _shop(self, number: int) -> float:
+        began = time.monotonic()
+        self.asking += 1
+        try:
+            name = await self._place(number)
+        finally:
+            self.asking -= 1
+        took = time.monotonic() - began
+        if name is None:
+            return took
+        if name in self.placed:
+            self.wrong.append(f"two keys gave the order {name}")
+        self.placed[name] = Placed(began, took)
+        if self.looking:
+            await self._look(name)
+        return took
+
+    async def _place(self, number: int) -> str | None:
+        item = {"sku": SKUS[number % len(SKUS)], "quantity": 1}
+        order, key = {"userId": f"user-{1 + number % USERS}", "items": [item]}, str(uuid4())
+        while True:
+            status, told = await self._ask("POST", "orders", order, key)
+            if status == ACCEPTED:
+                return told["orderId"]
+            if not _failed(status):
+                self.wrong.append(f"an order was answered {status}: {told}")
+            if not (self.persistent and _failed(status)):
+                return None
+            await asyncio.sleep(AGAIN_AFTER)
+
+    async def _look(self, name: str) -> None:
+        order, glance = self.placed[name], 0
+        while order.ended is None:
+            await asyncio.sleep(GLANCES[min(glance, len(GLANCES) - 1)])
+            glance += 1
+            status, told = await self._ask("GET", f"orders/{name}")
+            if status == 200:
+                self._see(name, order, told["status"])
+            elif not _failed(status):
+                self.wrong.append(f"the accepted order {name} was answered {status}")
+
+    def _see(self, name: str, order: Placed, status: str) -> None:
+        back = RANK[status] < RANK[order.status] or (order.status in ENDED and status != order.status)
+        if back:
+            self.wrong.append(f"order {name} went from {order.status} back to {status}")
+        order.status = status
+        if status in ENDED:
+            order.ended = time.monotonic()
+
+    async def _ask(self, verb: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+        assert self._http
+        headers = {"Idempotency-Key": key} if key else {}
+        try:
+            async with self._http.request(verb, f"{self.url}/api/v1/{path}", json=body, headers=headers) as answer:
+                told, status = await answer.json(content_type=None), answer.status
+                self.unhinted += _failed(status) and "retry-after" not in answer.headers
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            told, status = repr(error), BROKEN
+        self.answers[verb, status] += 1
+        if _failed(status) and len(self.shown) < SHOWN:
+            self.shown.append(f"{time.strftime('%H:%M:%S')} {verb} {path} {status or 'no answer'} {told}")
+        return status, told
+
+
+def _failed(status: int) -> bool:
+    return status == BROKEN or status >= 500
