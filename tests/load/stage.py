@@ -17,6 +17,7 @@ import psutil
 
 from load.contenders import Contender, app_of
 from outrigger.commands import Ports, app_command, sidecar_command
+from outrigger.credentials import make_credentials
 from outrigger.home import Home
 from outrigger.parts import Part, bank, until_answering, valkey
 from outrigger.ports import LOOPBACK, free_ports
@@ -100,7 +101,7 @@ async def staged(root: Path, contenders: Sequence[Contender], work: Path | None 
     template = read_template(home.template)
     broker_port, bank_port, *ports = free_ports(2 + 4 * len(contenders))
     parts = [valkey(home, broker_port), bank(home, bank_port)]
-    _write_resources(home, template, parts)
+    _write_resources(home, template, parts, contenders)
     each = [Ports(*ports[n : n + 4]) for n in range(0, len(ports), 4)]
     places = [_place(home, template, contender, own) for contender, own in zip(contenders, each, strict=True)]
     children = {part.command.name: Child(part.command, _ignore) for part in parts}
@@ -112,7 +113,7 @@ async def staged(root: Path, contenders: Sequence[Contender], work: Path | None 
         await _stop(stage)
 
 
-def _write_resources(home: Home, template: Template, parts: Sequence[Part]) -> None:
+def _write_resources(home: Home, template: Template, parts: Sequence[Part], contenders: Sequence[Contender]) -> None:
     addresses = {key: value for part in parts for key, value in part.addresses.items()}
     folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
     work = os.path.relpath(home.work, home.root / "apps" / "any")  # seen from an app's folder, or a baseline's
@@ -122,6 +123,7 @@ def _write_resources(home: Home, template: Template, parts: Sequence[Part]) -> N
     for folder in (home.mail, *(part.command.folder for part in parts)):
         folder.mkdir(parents=True, exist_ok=True)
     make_secrets(home.secrets)
+    make_credentials(home.credentials, [contender.name for contender in contenders])
 
 
 def _place(home: Home, template: Template, contender: Contender, ports: Ports) -> Place:

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from outrigger.channel import LEAVE, Kind, send
@@ -14,12 +15,14 @@ from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.instance import claim
 from outrigger.leftovers import clear_leftovers, put_logs_aside
-from outrigger.plan import Plan, make_plan
+from outrigger.plan import Plan
 from outrigger.supervisor import Supervisor
 
+Make = Callable[[], Plan]
 
-def fork_supervisor(home: Home, daprd: Path, gateway_port: int | None) -> tuple[int, socket.socket]:
-    """Start the supervisor in a forked process; returns its pid and the line to it.
+
+def fork_supervisor(home: Home, make: Make) -> tuple[int, socket.socket]:
+    """Start the supervisor in a forked process, where `make` makes its plan; returns its pid and the line to it.
 
     Forked, not started anew: everything is imported already. It must be the leader of a session, which a process that a
     shell started cannot become itself.
@@ -30,16 +33,16 @@ def fork_supervisor(home: Home, daprd: Path, gateway_port: int | None) -> tuple[
         back.close()
         return pid, front
     front.close()
-    os._exit(_main(home, daprd, gateway_port, back))
+    os._exit(_main(home, make, back))
 
 
-def _main(home: Home, daprd: Path, gateway_port: int | None, channel: socket.socket) -> int:
+def _main(home: Home, make: Make, channel: socket.socket) -> int:
     """Run to the end; whatever goes wrong is told to the front in words."""
     try:
         os.setsid()
         lock = claim(home.root)  # held until this process is gone
         _redirect(home.logs / "launcher.log")
-        _run(home, daprd, gateway_port, channel)
+        _run(home, make, channel)
         lock.release()
     except LauncherError as error:
         send(channel, Kind.FAILED, str(error))
@@ -52,11 +55,10 @@ def _main(home: Home, daprd: Path, gateway_port: int | None, channel: socket.soc
     return 0
 
 
-def _run(home: Home, daprd: Path, gateway_port: int | None, channel: socket.socket) -> None:
+def _run(home: Home, make: Make, channel: socket.socket) -> None:
     clear_leftovers(home)
     put_logs_aside(home)
-    plan = make_plan(home, daprd, gateway_port)
-    asyncio.run(_supervise(plan, channel))
+    asyncio.run(_supervise(make(), channel))
 
 
 async def _supervise(plan: Plan, channel: socket.socket) -> None:

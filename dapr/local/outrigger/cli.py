@@ -20,13 +20,19 @@ from outrigger import status as states
 from outrigger import up as running
 from outrigger import wipe as wiping
 from outrigger.audit import audit as examine_ledgers
+from outrigger.choice import Broker, Choice, Store
+from outrigger.credentials import make_credentials
 from outrigger.errors import LauncherError
 from outrigger.faults import Mode
 from outrigger.home import find_home
 from outrigger.load import Moods, Tally, place_orders
+from outrigger.plan import folders_of, services_of
+from outrigger.resources import resource_kinds
 from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
+from outrigger.servers import provide
 from outrigger.state import current_run
+from outrigger.template import read_template
 
 app = typer.Typer(
     help="Runs the whole system on this machine: apps, sidecars and their broker.",
@@ -37,6 +43,8 @@ app = typer.Typer(
 
 app.add_typer(letters.app, name="dead-letters")
 
+WhichBroker = Annotated[Broker | None, typer.Option("--broker", help="Else the template's.")]
+WhichStore = Annotated[Store | None, typer.Option("--store", help="Else the template's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, alone, on stdout.")]
 
 
@@ -56,10 +64,15 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="The gateway's port (else the template's).")
     ] = None,
+    broker: WhichBroker = None,
+    store: WhichStore = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when ready, and leave it running.")] = False,
+    parts_only: Annotated[
+        bool, typer.Option("--parts-only", help="Broker, store, bank and Zipkin, for services under `dapr run`.")
+    ] = False,
 ) -> None:
     """Start everything and say where to look; Ctrl-C stops it."""
-    running.up(find_home(), port=port, detach=detach)
+    running.up(find_home(), Choice(broker, store), port=port, detach=detach, parts_only=parts_only)
 
 
 @app.command()
@@ -113,9 +126,9 @@ def logs(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(broker: WhichBroker = None, store: WhichStore = None) -> None:
     """Look at what a run needs; exit code 1 if it would fail."""
-    findings = examination.examine(find_home())
+    findings = examination.examine(find_home(), Choice(broker, store))
     for finding in findings:
         print(f"{'ok ' if finding.good else 'BAD'}  {finding.what}: {finding.detail}")
     if not all(finding.good for finding in findings):
@@ -196,16 +209,22 @@ def faults(
 
 @app.command()
 def secrets() -> None:
-    """Make the keys that are missing in the file behind the secret store, and say where it is."""
-    path = find_home().secrets
-    make_secrets(path)
-    print(path)
+    """Make the keys that are missing in the files behind the secret stores, and say where the bank's is."""
+    home = find_home()
+    make_secrets(home.secrets)
+    make_credentials(home.credentials, services_of(read_template(home.template)))
+    print(home.secrets)
 
 
 @app.command()
-def runtime() -> None:
-    """Find or build daprd and print where it is; fetch Zipkin too, without which all works but traces."""
-    print(daprd(find_home()))
+def runtime(broker: WhichBroker = None, store: WhichStore = None) -> None:
+    """Find or build daprd and print where it is; fetch what the chosen broker and store need.
+
+    Zipkin is fetched too, without which all works but traces.
+    """
+    home = find_home()
+    print(daprd(home))
+    provide(resource_kinds(folders_of(home, read_template(home.template), Choice(broker, store))))
     try:
         zipkin.fetch()
     except LauncherError as error:

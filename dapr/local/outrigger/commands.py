@@ -6,6 +6,7 @@ at the end.
 """
 
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ class Command:
     """A process to run. `executable` is what is loaded, `argv[0]` what the process list shows.
 
     `door` is a listening socket that it inherits, and finds under its number in `APP_FD`.
+    `farewell` is the signal that asks it to end.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Command:
     folder: Path
     env: Mapping[str, str]
     log: Path
+    farewell: signal.Signals = signal.SIGTERM
     door: int | None = None
 
     def behind(self, door: int) -> "Command":

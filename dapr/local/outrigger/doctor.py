@@ -5,17 +5,21 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from outrigger.choice import Choice
 from outrigger.errors import LauncherError
 from outrigger.filelock import FileLock
 from outrigger.golang import find_go
 from outrigger.home import Home
 from outrigger.instance import lock_path, refusal
 from outrigger.java import find_java
-from outrigger.parts import valkey_server
+from outrigger.plan import folders_of
 from outrigger.ports import require_free
+from outrigger.resources import resource_kinds
 from outrigger.runtime import find_installed
 from outrigger.runtime_build import built
+from outrigger.servers import LOOKS, NAMES
 from outrigger.state import read_run
 from outrigger.template import EDGE, read_template, resolve
 from outrigger.zipkin import FETCH, jar
@@ -32,13 +36,13 @@ class Finding:
     detail: str
 
 
-def examine(home: Home) -> list[Finding]:
+def examine(home: Home, choice: Choice) -> list[Finding]:
     """Look at everything; nothing is started or built."""
     looks: dict[str, Callable[[], str]] = {
         "Python": lambda: f"{sys.version.split()[0]}, {sys.executable}",
         "run template": lambda: _template(home),
         "daprd": lambda: _daprd(home),
-        "broker": lambda: str(valkey_server()),
+        **_parts(home, choice),
         "Zipkin": _zipkin,
         "folder": lambda: _folder(home),
         "gateway's port": lambda: _port(home),
@@ -67,6 +71,24 @@ def _daprd(home: Home) -> str:
     if found := find_installed() or built(home):
         return str(found)
     return f"not there yet; `make setup` builds it once (some minutes) with {find_go()}"
+
+
+def _parts(home: Home, choice: Choice) -> dict[str, Callable[[], str]]:
+    """Look at brokers and stores; what this run does not use may be missing."""
+    try:
+        used = resource_kinds(folders_of(home, read_template(home.template), choice))
+    except LauncherError:
+        used = set()  # the template's own finding says why
+    return {NAMES[kind]: partial(_part, look, needed=kind in used) for kind, look in LOOKS.items()}
+
+
+def _part(look: Callable[[], str], *, needed: bool) -> str:
+    try:
+        return look()
+    except LauncherError as error:
+        if needed:
+            raise
+        return f"not used by this run. {error}"
 
 
 def _zipkin() -> str:

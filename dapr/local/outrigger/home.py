@@ -54,6 +54,11 @@ class Home:
         return self.work / "secrets.json"
 
     @property
+    def credentials(self) -> Path:
+        """What each service knows to reach broker and store: a file each, readable by its owner alone."""
+        return self.work / "credentials"
+
+    @property
     def logs(self) -> Path:
         """One file a process."""
         return self.work / "logs"

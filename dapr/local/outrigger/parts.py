@@ -1,13 +1,13 @@
-"""The parts beside services and sidecars, such as the broker. Each is a plain process on the loopback address.
+"""The parts beside services and sidecars: what a part is, and the two smallest, Valkey and the bank.
 
-Which of them a run needs is not configured here: it follows from the resources that the template names.
+Each is a plain process on the loopback address. The others have modules of their own; `servers` says which a run needs.
 """
 
 import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -23,28 +23,28 @@ from outrigger.resources import Addresses
 from outrigger.secretfile import BANK_KEY
 
 BANK = "HTTPEndpoint/bank"
-_PATIENCE = 30.0  # s; a broker reads its whole append-only file first
+_PATIENCE = 90.0  # s; a broker reads all that it kept first, and a Java one takes its time
+
+
+def _nothing() -> None:
+    """Prepare nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """A process beside the services, and what the resources must know of it.
 
-    `answers` asks once whether it serves; it never raises. Sidecars start when all parts that are `awaited` do; the
-    others start when everything is ready.
+    `prepare` is called before its first start and may raise `LauncherError`. `answers` asks once whether it serves; it
+    never raises. Sidecars start when all parts that are `awaited` do; the others start when everything is ready.
     """
 
     command: Command
     answers: Callable[[], Awaitable[bool]]
     addresses: Addresses = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)  # patterns of what each service must know of it
+    prepare: Callable[[], None] = _nothing
     url: str = ""  # where people and tools may ask it over HTTP
     awaited: bool = True
-
-
-def parts_for(kinds: set[str], home: Home, port: Callable[[], int]) -> list[Part]:
-    """Return the parts that resources of these kinds need; `port` gives a free port at each call."""
-    known = {"pubsub.redis": valkey, BANK: bank}
-    return [make(home, port()) for kind, make in known.items() if kind in kinds]
 
 
 def valkey(home: Home, port: int) -> Part:
@@ -80,7 +80,7 @@ def bank(home: Home, port: int) -> Part:
     }
     argv = (sys.executable, "-m", "bank")
     command = Command("bank", Path(sys.executable), argv, home.data, {**os.environ, **settings}, home.logs / "bank.log")
-    return Part(command, partial(healthy, url), {(BANK, "baseUrl"): url}, url)
+    return Part(command, partial(healthy, url), {(BANK, "baseUrl"): url}, url=url)
 
 
 async def until_answering(part: Part) -> None:
@@ -95,16 +95,21 @@ async def until_answering(part: Part) -> None:
 
 async def _pong(port: int) -> bool:
     """Send PING to a Redis-like server. While it loads its data it answers, but not PONG."""
+    return (await spoken(port, b"PING\r\n")).startswith(b"+PONG")
+
+
+async def spoken(port: int, words: bytes) -> bytes:
+    """Say something to a server and return the beginning of its answer; nothing where there is none."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            writer.write(b"PING\r\n")
-            answer = await reader.readline()
+            writer.write(words)
+            answer = await reader.read(64)
             writer.close()
             await writer.wait_closed()
     except (OSError, TimeoutError):
-        return False
-    return answer.startswith(b"+PONG")
+        return b""
+    return answer
 
 
 async def healthy(url: str) -> bool:

@@ -3,18 +3,24 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from outrigger.choice import Choice
 from outrigger.commands import Command, Ports, app_command, sidecar_command
+from outrigger.credentials import make_credentials
 from outrigger.errors import LauncherError
+from outrigger.handover import hand_over
 from outrigger.home import Home
-from outrigger.parts import Part, parts_for
+from outrigger.parts import Part
 from outrigger.ports import LOOPBACK, free_ports, require_free
 from outrigger.resources import TRACES, render, render_config, resource_kinds
 from outrigger.secretfile import make_secrets
+from outrigger.servers import parts_for
 from outrigger.template import EDGE, App, Template, read_template, resolve
 from outrigger.zipkin import MISSING, zipkin
 
 _PER_SERVICE = 4
-_FOR_PARTS = 8  # more than there are
+_FOR_PARTS = 12  # more than there are
+
+DEFAULT = Choice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class ServicePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of a run."""
+    """All of a run. Without services, for those who start them with `dapr run`."""
 
     home: Home
     template: Template
@@ -39,14 +45,14 @@ class Plan:
     missing: list[str]  # what this run does without, in words
 
     @property
-    def edge(self) -> ServicePlan:
-        """The service that the outside world calls."""
-        return next(service for service in self.services if service.app_id == EDGE)
+    def edge(self) -> ServicePlan | None:
+        """The service that the outside world calls; none where only parts run."""
+        return next((service for service in self.services if service.app_id == EDGE), None)
 
     @property
     def gateway_url(self) -> str:
-        """Where the outside world calls."""
-        return f"http://{LOOPBACK}:{self.edge.ports.app}"
+        """Where the outside world calls; nowhere without services."""
+        return f"http://{LOOPBACK}:{self.edge.ports.app}" if self.edge else ""
 
     def write_resources(self) -> None:
         """Render the components with the addresses of this run, and make the folders that they name."""
@@ -57,29 +63,45 @@ class Plan:
         for folder in (self.home.data, self.home.mail):
             folder.mkdir(parents=True, exist_ok=True)
         make_secrets(self.home.secrets)
+        patterns = {key: text for part in self.parts for key, text in part.credentials.items()}
+        make_credentials(self.home.credentials, services_of(self.template), patterns)
         for part in self.parts:
             part.command.folder.mkdir(parents=True, exist_ok=True)
+        if not self.services:
+            hand_over(self.home, addresses.get(TRACES, ""))
 
     def _configs(self) -> set[Path]:
         named = {self.template.setting(app, "config_file_path") for app in self.template.apps}
         return {resolve(self.home.template.parent, name) for name in named if name}
 
 
-def make_plan(home: Home, daprd: Path, gateway_port: int | None = None) -> Plan:
+def make_plan(
+    home: Home, daprd: Path, gateway_port: int | None = None, choice: Choice = DEFAULT, *, parts_only: bool = False
+) -> Plan:
     """Plan a run of the template; all ports but the gateway's are chosen among the free ones."""
     template = read_template(home.template)
     edge_port = gateway_port or _edge(template, home).app_port
-    require_free(edge_port)
+    if not parts_only:
+        require_free(edge_port)
     ports = free_ports(_PER_SERVICE * len(template.apps) + _FOR_PARTS, avoid=frozenset({edge_port}))
-    folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
-    parts = parts_for(resource_kinds(folders), home, ports.pop)
+    folders = folders_of(home, template, choice)
+    parts = parts_for(resource_kinds(folders), home, ports.pop, services_of(template))
     tracing = zipkin(home, ports.pop())
     traces = tracing.addresses[TRACES] if tracing else ""
-    services = [
-        _service(home, template, app, daprd, _ports(app, ports, edge_port), traces=traces) for app in template.apps
-    ]
+    apps = [] if parts_only else template.apps
+    services = [_service(home, template, app, daprd, _ports(app, ports, edge_port), traces=traces) for app in apps]
     missing = [] if tracing else [MISSING]
     return Plan(home, template, services, [*parts, *([tracing] if tracing else [])], folders, missing)
+
+
+def folders_of(home: Home, template: Template, choice: Choice) -> list[Path]:
+    """Return the folders that the resources of a run come from."""
+    return choice.applied(resolve(home.template.parent, folder) for folder in template.common.resources_paths)
+
+
+def services_of(template: Template) -> list[str]:
+    """Return the names of the services."""
+    return [app.app_id for app in template.apps]
 
 
 def _ports(app: App, free: list[int], edge_port: int) -> Ports:

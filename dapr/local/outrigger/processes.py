@@ -73,7 +73,7 @@ class Child:
     def terminate(self) -> None:
         """Ask it to end, and do not start it again."""
         self._stopping.set()
-        self._signal(signal.SIGTERM)
+        self._signal(self.command.farewell)
 
     async def stop(self, grace: float) -> None:
         """End it: ask, wait up to `grace` seconds, then kill its whole group."""

@@ -15,13 +15,14 @@ _OURS_ALONE = 0o600
 
 def make_secrets(path: Path) -> None:
     """Add the keys that are missing; those that are there stay. The file is its owner's alone."""
-    known = _read(path)
+    known = read_keys(path)
     if BANK_KEY not in known:
-        _write(path, {**known, BANK_KEY: secrets.token_urlsafe(_BYTES)})
+        write_keys(path, {**known, BANK_KEY: secrets.token_urlsafe(_BYTES)})
     path.chmod(_OURS_ALONE)
 
 
-def _read(path: Path) -> dict[str, str]:
+def read_keys(path: Path) -> dict[str, str]:
+    """Read a file of keys; one that is not there holds none. Raises `LauncherError`."""
     try:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:
@@ -30,7 +31,7 @@ def _read(path: Path) -> dict[str, str]:
         raise LauncherError(f"{path} cannot be read as JSON: delete it, and new keys are made.") from None
 
 
-def _write(path: Path, keys: dict[str, str]) -> None:
+def write_keys(path: Path, keys: dict[str, str]) -> None:
     """Replace the file in one step; a draft is readable by nobody else from its first byte on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")

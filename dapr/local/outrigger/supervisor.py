@@ -39,7 +39,7 @@ class Supervisor:
         self.phase = Phase.STARTING
         self._tell = tell
         self._parts = [Child(part.command, self._changed) for part in plan.parts]
-        self._door = open_door(plan.edge.ports.app)
+        self._door = open_door(plan.edge.ports.app) if plan.edge else None
         self._apps = {service.app_id: Child(self._app(service), self._changed) for service in plan.services}
         self._sidecars = {service.app_id: Child(service.sidecar, self._changed) for service in plan.services}
         self._launcher = ProcessState.of(os.getpid(), "launcher")
@@ -47,7 +47,7 @@ class Supervisor:
         self._http: aiohttp.ClientSession | None = None
 
     def _app(self, service: ServicePlan) -> Command:
-        return service.app.behind(self._door.fileno()) if service.app_id == EDGE else service.app
+        return service.app.behind(self._door.fileno()) if self._door and service.app_id == EDGE else service.app
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Bring everything up, call `ready`, and stay until `stop`; always leaves no process behind."""
@@ -65,6 +65,7 @@ class Supervisor:
     async def _bring_up(self) -> None:
         self.plan.write_resources()
         for part, child in self._parts_that_are(awaited=True):
+            await asyncio.to_thread(part.prepare)
             await _start(child)
             await until_answering(part)  # a sidecar that finds no broker gives up
         for service in self.plan.services:
@@ -121,7 +122,8 @@ class Supervisor:
         self._save()
         for task in self._announcing.values():
             task.cancel()
-        self._door.close()
+        if self._door:
+            self._door.close()
         if edge := self._apps.get(EDGE):
             await edge.stop(_DRAIN)
         for sidecar in self._sidecars.values():

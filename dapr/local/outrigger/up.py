@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
 
 import psutil
@@ -11,23 +12,29 @@ from rich.console import Console
 
 from outrigger.background import fork_supervisor
 from outrigger.channel import LEAVE, Kind, receive
+from outrigger.choice import Choice
 from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.leftovers import clear_leftovers, end
+from outrigger.plan import folders_of, make_plan
+from outrigger.resources import resource_kinds
 from outrigger.runtime import daprd
+from outrigger.servers import provide
 from outrigger.state import RunState, read_run
+from outrigger.template import read_template
 from outrigger.welcome import welcome
 
 _STOP_WITHIN = 90.0  # s; above all the supervisor's own limits together
 
 
-def up(home: Home, *, port: int | None, detach: bool) -> None:
+def up(home: Home, choice: Choice, *, port: int | None, detach: bool, parts_only: bool) -> None:
     """Bring the system up. With `detach` return when it is ready, else stay until Ctrl-C and stop it then."""
     console = Console(stderr=True, highlight=False)
     binary = daprd(home)
+    provide(resource_kinds(folders_of(home, read_template(home.template), choice)))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore the first
         signal.signal(number, _interrupt)
-    pid, channel = fork_supervisor(home, binary, port)
+    pid, channel = fork_supervisor(home, partial(make_plan, home, binary, port, choice, parts_only=parts_only))
     try:
         _until_ready(channel, console)
         _say_welcome(home, detach=detach)

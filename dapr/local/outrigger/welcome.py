@@ -8,10 +8,17 @@ from outrigger.errors import LauncherError
 from outrigger.state import RunState
 
 _FALLBACK = "sku-1"
+_PARTS = """Ready: {parts}
+
+Start the services with the Dapr CLI, on the resources that were rendered for this run:
+  dapr run -f .outrigger
+"""
 
 
 def welcome(run: RunState, *, detached: bool) -> str:
-    """Return the text, with a product that is in the catalogue now."""
+    """Return the text, with a product that is in the catalogue now; for parts alone, how to start the services."""
+    if not run.services:
+        return _PARTS.format(parts=", ".join(run.parts))
     order = {"userId": "user-1", "items": [{"sku": asyncio.run(_some_sku(run.gateway)), "quantity": 2}]}
     stop = "\n  outrigger down           stop it" if detached else ""
     traces = f"\n  {zipkin:<24} traces, in a few seconds" if (zipkin := run.urls.get("zipkin")) else ""

@@ -3,20 +3,18 @@
 It is a comfort: nothing waits for it, and a run without it keeps no traces and is otherwise the same.
 """
 
-import hashlib
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from outrigger import maven
 from outrigger.commands import Command
 from outrigger.errors import LauncherError
 from outrigger.filelock import locked
 from outrigger.home import Home, cache_folder
 from outrigger.java import find_java
+from outrigger.maven import Jar, Unfetched
 from outrigger.parts import Part, healthy
 from outrigger.ports import LOOPBACK
 from outrigger.progress import Progress
@@ -68,7 +66,7 @@ def zipkin(home: Home, port: int) -> Part | None:
     env = {**kept, "STORAGE_TYPE": "mem", "MEM_MAX_SPANS": str(_SPANS)}
     command = Command("zipkin", java, argv, home.work, env, home.logs / "zipkin.log")
     url = f"http://{LOOPBACK}:{port}"
-    return Part(command, partial(healthy, url), {TRACES: f"{url}/api/v2/spans"}, url, awaited=False)
+    return Part(command, partial(healthy, url), {TRACES: f"{url}/api/v2/spans"}, url=url, awaited=False)
 
 
 def _place() -> Path:
@@ -78,42 +76,14 @@ def _place() -> Path:
 def _fetch(progress: Progress) -> Path:
     place = _place()
     place.parent.mkdir(parents=True, exist_ok=True)
+    wanted = Jar("io.zipkin", "zipkin-server", VERSION, SHA256, "exec")
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=place.parent) as scratch:
-        draft = Path(scratch) / place.name
-        shutil.copyfile(_resolve(Path(scratch), progress), draft)
-        if (digest := _digest(draft)) != SHA256:
-            raise LauncherError(f"What came as {_ARTIFACT} is another file (SHA-256 {digest}); it was not kept.")
-        draft.replace(place)
+        try:
+            maven.fetch([wanted], Path(scratch), progress.tell)
+        except Unfetched as error:
+            raise LauncherError(
+                f"Zipkin could not be fetched ({error}); all else works, without traces. Behind a mirror of your "
+                f"own run `mvn dependency:get -Dtransitive=false -Dartifact={_ARTIFACT}`, then `make setup` again."
+            ) from error
+        (Path(scratch) / wanted.file).replace(place)
     return place
-
-
-def _resolve(scratch: Path, progress: Progress) -> Path:
-    """Ask a resolver that knows Maven Central by itself; a jar in Maven's own local repository is taken as well."""
-    from jgo.constants import default_maven_repo  # noqa: PLC0415 - a fifth of a second, for one command
-    from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
-
-    @contextmanager
-    def told(_name: str, size: int) -> Iterator[Callable[[int], None]]:
-        arrived = 0
-
-        def more(count: int) -> None:
-            nonlocal arrived
-            arrived += count
-            progress.tell(f"{arrived // 2**20} of {size // 2**20} MB")
-
-        yield more
-
-    context = MavenContext(PythonResolver(progress_callback=told), scratch, local_repos=[default_maven_repo()])
-    component = context.project("io.zipkin", "zipkin-server").at_version(VERSION)
-    try:
-        return component.artifact(classifier="exec").resolve()
-    except (OSError, RuntimeError) as error:
-        raise LauncherError(
-            f"Zipkin could not be fetched ({type(error).__name__}); all else works, without traces. Behind a mirror of "
-            f"your own run `mvn dependency:get -Dtransitive=false -Dartifact={_ARTIFACT}`, then `make setup` again."
-        ) from error
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

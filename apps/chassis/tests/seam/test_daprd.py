@@ -104,6 +104,20 @@ class TestAnswersOfARead:
         async with answering(always(200, b'[{"key":"b"},{"key":"a","data":1,"etag":"7"}]')) as daprd:
             assert await daprd.read(["a", "b", "a"]) == {"a": Stored(1, "7")}
 
+    async def test_a_key_that_is_never_deleted_tells_that_a_read_was_cut_short(self) -> None:
+        """As Dapr's PostgreSQL store answers when its connection breaks: nothing is there."""
+        there = b'[{"key":"a"},{"key":"lanes","data":{"lanes":1},"etag":"1"}]'
+        answers = [there, b'[{"key":"a"},{"key":"lanes"}]', there]
+
+        async def handler(request: web.Request) -> web.Response:
+            return web.Response(body=answers.pop(0))
+
+        async with answering(handler) as daprd:
+            assert (await daprd.read(["lanes", "a"])).keys() == {"lanes"}
+            with pytest.raises(Unanswered):
+                await daprd.read(["a"])
+            assert await daprd.read(["a"]) == {}
+
 
 class TestAnswersOfAPublish:
     @pytest.mark.parametrize("status", [200, 207, 500])
