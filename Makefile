@@ -14,8 +14,11 @@ setup: ## Create .venv and find or build daprd (once; some minutes on a bare mac
 	@.venv/bin/outrigger secrets >/dev/null
 	@mkdir -p .outrigger/data .outrigger/mail # the stores' files and the mails, also under `dapr run -f dapr`
 
-run: setup ## Start everything and say where to look; Ctrl-C stops it
-	@.venv/bin/outrigger up
+BROKER :=
+STORE :=
+CHOICE = $(if $(BROKER),--broker $(BROKER)) $(if $(STORE),--store $(STORE))
+run: setup ## Start everything and say where to look; Ctrl-C stops it. BROKER=redis|rabbitmq|kafka STORE=sqlite|postgresql
+	@.venv/bin/outrigger up $(CHOICE)
 
 check: ## Lint, types, architecture, unit tests
 	.venv/bin/ruff check .
@@ -23,13 +26,14 @@ check: ## Lint, types, architecture, unit tests
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/deptry .
-	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify"
+	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers"
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
 
-verify: setup ## Minutes of load on the whole system while it is killed, restarted, overloaded and poisoned
-	.venv/bin/pytest -q -m verify tests/verify
+verify: setup ## Load while everything is killed, restarted, overloaded, poisoned; other brokers and stores (needs rabbitmq-server)
+	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
+	.venv/bin/pytest -q -m "verify or brokers"
 
 SEEDS := 10000
 SEED :=

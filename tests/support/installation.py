@@ -42,17 +42,21 @@ def install(root: Path) -> Home:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An installed project. `settings` are environment variables of its processes; `port` is the gateway's."""
+    """An installed project. `settings` are environment variables of its processes; `port` is the gateway's.
+
+    `choice` is what the command line says of broker and store.
+    """
 
     home: Home
     settings: Mapping[str, str]
     port: int
+    choice: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, root: Path, settings: Mapping[str, str]) -> "Installation":
+    def at(cls, root: Path, settings: Mapping[str, str], choice: tuple[str, ...] = ()) -> "Installation":
         """Install it and choose a port."""
         (port,) = free_ports(1)
-        return cls(install(root), settings, port)
+        return cls(install(root), settings, port, choice)
 
     # the command line
 
@@ -69,7 +73,7 @@ class Installation:
 
     def up(self) -> str:
         """Start it; returns when it is ready, with what was printed."""
-        done = self.outrigger("up", "--detach", "--port", str(self.port))
+        done = self.outrigger("up", "--detach", "--port", str(self.port), *self.choice)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
