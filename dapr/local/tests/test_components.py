@@ -3,9 +3,11 @@
 import itertools
 from typing import Any
 
+import pytest
 import yaml
 
 from outrigger.home import Home
+from outrigger.kafka import PARTITIONS
 
 BULK = 100  # messages in one delivery, as the services subscribe
 
@@ -15,7 +17,7 @@ def spec(home: Home, path: str) -> dict[str, Any]:
 
 
 def settings(home: Home, path: str) -> dict[str, str]:
-    return {item["name"]: item["value"] for item in spec(home, path)["metadata"]}
+    return {item["name"]: item.get("value", "") for item in spec(home, path)["metadata"]}
 
 
 def seconds(text: str) -> float:
@@ -35,6 +37,46 @@ def test_the_retries_of_a_delivery_end_before_it_is_reclaimed(home: Home) -> Non
     grown = itertools.accumulate(range(retry["maxRetries"] - 1), lambda wait, _: wait * 1.5, initial=0.5)
     waits = sum(min(wait, seconds(retry["maxInterval"])) for wait in grown)
     assert 5 < waits <= seconds(broker["processingTimeout"])
+
+
+def test_what_is_published_outlives_rabbitmq_and_its_consumers(home: Home) -> None:
+    broker = settings(home, "components/broker/rabbitmq/pubsub.yaml")
+    wanted = {"durable": "true", "deletedWhenUnused": "false", "deliveryMode": "2", "publisherConfirm": "true"}
+    assert wanted.items() <= broker.items()
+
+
+def test_rabbitmq_hands_over_full_bulks(home: Home) -> None:
+    """Dapr keeps the figure in a byte."""
+    assert BULK <= int(settings(home, "components/broker/rabbitmq/pubsub.yaml")["prefetchCount"]) <= 255
+
+
+def test_kafka_gives_a_new_service_its_history_and_blocks_on_no_message(home: Home) -> None:
+    broker = settings(home, "components/broker/kafka/pubsub.yaml")
+    assert (broker["initialOffset"], broker["consumeRetryEnabled"]) == ("oldest", "false")
+    assert broker["consumerGroup"] == "{appID}"
+    assert PARTITIONS >= 8
+
+
+@pytest.mark.parametrize(
+    "path", ["broker/rabbitmq/pubsub.yaml", "broker/kafka/pubsub.yaml", "store/postgresql/store.yaml"]
+)
+def test_a_password_is_a_secret_s_name(home: Home, path: str) -> None:
+    document = yaml.safe_load((home.root / "components" / path).read_text())
+    assert document["auth"] == {"secretStore": "credentials"}
+    secret = [item["name"] for item in document["spec"]["metadata"] if "secretKeyRef" in item]
+    assert secret in (["password"], ["saslPassword"], ["connectionString"])
+
+
+@pytest.mark.parametrize(
+    "path", ["broker/redis", "broker/rabbitmq", "broker/kafka", "store/sqlite", "store/postgresql"]
+)
+def test_every_setting_has_its_reason_above_it(home: Home, path: str) -> None:
+    (file,) = (home.root / "components" / path).glob("*.yaml")
+    lines = [line.strip() for line in file.read_text().splitlines()]
+    names = [at for at, line in enumerate(lines) if line.startswith("- name: ")]
+    bare = [lines[at] for at in names if not lines[at - 1].startswith("#")]
+    credentials = {"- name: password", "- name: saslUsername", "- name: saslPassword"}  # one reason for both
+    assert set(bare) <= credentials
 
 
 def test_sqlite_waits_for_a_lock_within_its_time_out(home: Home) -> None:
@@ -83,7 +125,8 @@ def test_only_payments_knows_the_bank_and_its_key(home: Home) -> None:
 
 
 def test_no_app_may_read_a_secret(home: Home) -> None:
-    assert {"storeName": "secrets", "defaultAccess": "deny"} in spec(home, "dapr/config.yaml")["secrets"]["scopes"]
+    scopes = spec(home, "dapr/config.yaml")["secrets"]["scopes"]
+    assert scopes == [{"storeName": name, "defaultAccess": "deny"} for name in ("secrets", "credentials")]
 
 
 def test_the_bank_is_never_asked_twice_by_a_sidecar(home: Home) -> None:

@@ -21,6 +21,7 @@ import yaml
 
 from outrigger.home import Home
 from outrigger.ports import free_ports
+from outrigger.runtime import daprd
 from outrigger.state import RunState, read_run
 
 pytestmark = pytest.mark.real
@@ -236,6 +237,28 @@ def test_losing_the_terminal_stops_everything(project: Project, eventually: Even
         processes = project.processes()
         front.kill()
     eventually(lambda: all_gone(processes), within=60)
+
+
+def test_parts_alone_serve_a_sidecar_that_others_start(project: Project, eventually: Eventually) -> None:
+    done = project.outrigger("up", "--detach", "--parts-only")
+    assert done.returncode == 0, done.stderr
+    assert "dapr run -f .outrigger" in done.stdout
+    assert {"valkey", "bank"} <= set(project.run.parts)
+    assert "parts only" in project.outrigger("audit").stderr
+    http, *others = map(str, free_ports(3))
+    left = yaml.safe_load((project.home.work / "dapr.yaml").read_text())
+    folder = project.home.work / left["apps"][1]["appDirPath"]
+    resources = project.home.work / left["common"]["resourcesPaths"][0]
+    argv = [daprd(), "--app-id", "orders", "--resources-path", resources, "--dapr-http-port", http]
+    argv += ["--dapr-grpc-port", others[0], "--dapr-internal-grpc-port", others[1], "--enable-metrics=false"]
+    env = {**os.environ, "DAPR_HOST_IP": "127.0.0.1"}
+    with subprocess.Popen(argv, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sidecar:
+        try:
+            url = f"http://127.0.0.1:{http}/v1.0"
+            event = ["curl", "-s", "-f", "-X", "POST", f"{url}/publish/pubsub/orders", "-d", "{}"]
+            eventually(lambda: subprocess.run(event, timeout=10, check=False).returncode == 0, within=30)
+        finally:
+            sidecar.terminate()
 
 
 def test_an_app_that_cannot_start_is_shown_with_its_words(project: Project) -> None:
