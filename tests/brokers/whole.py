@@ -1,0 +1,41 @@
+"""The whole system on a chosen broker and store, in a folder with a space in its name."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.installation import Installation
+
+SERVERS = {"redis": "valkey", "rabbitmq": "rabbitmq", "kafka": "kafka"}
+ORDER_DEADLINE = 30.0
+SETTINGS = {"ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE), "RESERVATION_DEADLINE_SECONDS": "25", "LEASE": "3"}
+
+
+@contextmanager
+def running_on(folder: Path, broker: str, store: str, **more: str) -> Iterator[Installation]:
+    """Run it and leave no process; where the machine lacks something the test is skipped, and fails in CI."""
+    system = Installation.at(folder / "a folder", {**SETTINGS, **more}, ("--broker", broker, "--store", store))
+    looked = system.outrigger("doctor", *system.choice)
+    if missing := [line for line in looked.stdout.splitlines() if line.startswith("BAD") and "port" not in line]:
+        assert not os.environ.get("CI"), missing
+        pytest.skip(f"NOT TESTED on {broker} and {store}: {missing[0]}")
+    system.up()
+    try:
+        yield system
+    finally:
+        system.down()
+
+
+def in_order(system: Installation) -> None:
+    """Audit, when everything serves."""
+    system.settle()
+    found = system.audit(deadline=2 * ORDER_DEADLINE)
+    assert found["clean"], "\n".join(found["violations"])
+
+
+def broker_of(system: Installation) -> str:
+    """Name the broker's process."""
+    return SERVERS[system.choice[1]]
