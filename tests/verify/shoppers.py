@@ -151,11 +151,12 @@ class Shoppers:
             glance += 1
             status, told = await self._ask("GET", f"orders/{name}")
             if status == 200:
-                self._see(name, order, told["status"])
+                self.see(name, order, told["status"])
             elif not _failed(status):
                 self.wrong.append(f"the accepted order {name} was answered {status}")
 
-    def _see(self, name: str, order: Placed, status: str) -> None:
+    def see(self, name: str, order: Placed, status: str) -> None:
+        """Note what an order is shown as."""
         back = RANK[status] < RANK[order.status] or (order.status in ENDED and status != order.status)
         if back:
             self.wrong.append(f"order {name} went from {order.status} back to {status}")

@@ -7,7 +7,7 @@ from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.state import RunState
 
-BROKERS = ("valkey",)
+NAME = "valkey"  # the others need a start of their own when they are empty: users, topics
 
 
 def wipe_broker(home: Home, run: RunState) -> str:
@@ -15,16 +15,17 @@ def wipe_broker(home: Home, run: RunState) -> str:
 
     Its folder is moved away first, so that nothing of it is found by the next process, however soon that starts.
     """
-    name = next(name for name in run.parts if name in BROKERS)
-    process = run.parts[name].process()
+    if NAME not in run.parts:
+        raise LauncherError("Only Valkey can be wiped in a run: start it with `outrigger up --broker redis`.")
+    process = run.parts[NAME].process()
     if process is None:
-        raise LauncherError(f"{name} does not run at the moment: see `outrigger status`, and try again.")
-    folder = home.data / name
-    gone = folder.with_name(f"{name}.wiped")
+        raise LauncherError(f"{NAME} does not run at the moment: see `outrigger status`, and try again.")
+    folder = home.data / NAME
+    gone = folder.with_name(f"{NAME}.wiped")
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)
     folder.mkdir()
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     shutil.rmtree(gone)
-    return name
+    return NAME

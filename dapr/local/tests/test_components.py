@@ -104,6 +104,20 @@ def test_the_circuit_breaker_is_half_of_ten_calls(home: Home) -> None:
     assert (breaker["interval"], breaker["timeout"]) == ("10s", "30s")
 
 
+def test_the_gateways_calls_have_the_same_bounds_and_are_repeated_by_itself(home: Home) -> None:
+    documents = [
+        yaml.safe_load((home.root / f"components/platform/{name}.yaml").read_text())
+        for name in ("resiliency", "resiliency-gateway")
+    ]
+    others, gateways = (document["spec"] for document in documents)
+    for kind in ("timeouts", "circuitBreakers"):
+        assert gateways["policies"][kind] == others["policies"][kind]
+    assert set(gateways["targets"]["apps"]) == set(others["targets"]["apps"]) - {"bank"}
+    assert all("retry" not in target for target in gateways["targets"]["apps"].values())
+    apps = [app["appID"] for app in yaml.safe_load(home.template.read_text())["apps"]]
+    assert sorted(itertools.chain(*(document["scopes"] for document in documents))) == sorted(apps)
+
+
 def test_sidecars_begin_no_trace_but_follow_ours(home: Home) -> None:
     """At a rate of 0 they would not even follow; at a greater one every call to a store is a trace."""
     tracing = spec(home, "dapr/config.yaml")["tracing"]
