@@ -49,9 +49,9 @@ BANK_KEY = "in-memory"
 class System:
     """The services that call each other, the bank and the mail, and a clock that can be moved on."""
 
-    def __init__(self) -> None:
+    def __init__(self, stores: Mapping[str, MemoryStore]) -> None:
         self.broker = MemoryBroker()
-        self.stores = {name: MemoryStore() for name in RULES}
+        self.stores = {name: MemoryStore() for name in RULES} | dict(stores)
         self.bank, self.mail = Book(Path(":memory:")), Folder()
         self.apps: dict[str, App] = {"bank": _bank(self.bank)}
         self.services = {name: self._service(name) for name in RULES}
@@ -152,9 +152,9 @@ def _reached(asgi: FastAPI, added: Mapping[str, str]) -> App:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[System]:
-    """Start everything; yields when the catalogue is on offer and the first people are registered."""
-    system = System()
+async def running(**stores: MemoryStore) -> AsyncIterator[System]:
+    """Start everything, on new stores but for these; yields when products are on offer and people are registered."""
+    system = System(stores)
     async with AsyncExitStack() as stack:
         stack.callback(system.bank.close)
         for service in system.services.values():

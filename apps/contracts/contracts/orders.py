@@ -1,15 +1,36 @@
 """What the orders service says: its events, and the request that it takes."""
 
 from datetime import datetime
-from typing import ClassVar
+from enum import StrEnum
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from chassis.envelope import Command, Event, Wire
 from contracts.money import Money
 from contracts.values import MAX_LINES, Line, OrderId, Quantity, Reason, Sku, UserId
 
 TOPIC = "orders"
+
+
+class Cause(StrEnum):
+    """What ended an order early. The list may grow: a reader takes a cause that it does not know for `other`."""
+
+    CUSTOMER = "customer"
+    DEADLINE = "deadline"
+    STOCK = "stock"
+    PAYMENT = "payment"
+    OTHER = "other"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls("other") if isinstance(value, str) else None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "x-extensible-enum": list(cls), "description": cls.__doc__}
 
 
 class OrderLine(Line):
@@ -50,10 +71,37 @@ class OrderConfirmed(OrderEvent):
     total: Money
 
 
-class OrderCancelled(OrderEvent):
-    """The order is over; what was set aside for it is to be released."""
+class OrderCancelled1(OrderEvent):
+    """Version 1.0: what ended the order stood in the words of `reason` alone."""
+
+    event_type: ClassVar[str] = "OrderCancelled"
 
     items: tuple[Line, ...] = Field(default=(), max_length=MAX_LINES)
+    reason: Reason
+
+    def upcast(self) -> "OrderCancelled":
+        """Take the cause from the words that were written; a bank's own words are nobody's to guess at."""
+        cause = next((cause for words, cause in _WORDS.items() if self.reason.startswith(words)), Cause.OTHER)
+        told: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        return OrderCancelled(**told, cause=cause)
+
+
+_WORDS = {
+    "cancelled by the customer": Cause.CUSTOMER,
+    "not settled in time": Cause.DEADLINE,
+    "not enough stock of": Cause.STOCK,
+    "there is no product": Cause.STOCK,
+}
+
+
+class OrderCancelled(OrderEvent):
+    """The order is over; what was set aside for it is to be released. `cause` is for programs, `reason` for people."""
+
+    version: ClassVar[str] = "2.0"
+    older: ClassVar[tuple[type[Event], ...]] = (OrderCancelled1,)
+
+    items: tuple[Line, ...] = Field(default=(), max_length=MAX_LINES)
+    cause: Cause
     reason: Reason
 
 

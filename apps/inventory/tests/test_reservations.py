@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from chassis.envelope import Event
 from contracts.inventory import StockCommitted, StockRejected, StockReleased, StockReserved
 from contracts.money import Money
-from contracts.orders import OrderCancelled, OrderConfirmed, OrderCreated, OrderLine
+from contracts.orders import Cause, OrderCancelled, OrderConfirmed, OrderCreated, OrderLine
 from contracts.values import Line
 from inventory.domain import StockFreed, StockHeld, StockOpened, StockSold, stock
 from inventory.reservations import ReservationOverdue, Status, reservation
@@ -27,7 +27,7 @@ def created(*lines: tuple[str, int], order_id: str = "o-1") -> OrderCreated:
 
 CREATED = created(("TEA", 3), ("CUP", 1))
 CONFIRMED = OrderConfirmed(order_id="o-1", user_id="u-1", items=ITEMS, total=Money(1))
-CANCELLED = OrderCancelled(order_id="o-1", user_id="u-1", items=ITEMS, reason="changed my mind")
+CANCELLED = OrderCancelled(order_id="o-1", user_id="u-1", items=ITEMS, cause=Cause.CUSTOMER, reason="changed my mind")
 
 RESERVED = StockReserved(order_id="o-1", items=ITEMS)
 HELD = (StockHeld(sku="TEA", quantity=3, order_id="o-1"), StockHeld(sku="CUP", quantity=1, order_id="o-1"))
@@ -143,7 +143,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Event], dict[str, str]]:
         lines = tuple(Line(sku=line.sku, quantity=line.quantity) for line in order.items)
         common = {"order_id": order_id, "user_id": "u-1", "items": lines}
         confirmed = OrderConfirmed(**common, total=order.total)
-        cancelled = OrderCancelled(**common, reason="any")
+        cancelled = OrderCancelled(**common, cause=Cause.OTHER, reason="any")
         events += [order, confirmed if ends[order_id] == "confirmed" else cancelled]
     repeats = draw(st.lists(st.sampled_from(events), max_size=6))
     return draw(st.permutations(events + repeats)), ends

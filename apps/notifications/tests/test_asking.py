@@ -7,7 +7,7 @@ import pytest
 
 import notifications
 from contracts.money import Money
-from contracts.orders import OrderCancelled, OrderConfirmed, OrderCreated, OrderEvent, OrderLine
+from contracts.orders import Cause, OrderCancelled, OrderConfirmed, OrderCreated, OrderEvent, OrderLine
 from contracts.values import Line
 from notifications.domain import DropMail, MailDropped, MailDue, mail, wanted
 from notifications.mail import rules
@@ -18,7 +18,9 @@ LINES = (Line(sku="TEA", quantity=2), Line(sku="CUP", quantity=1))
 PRICED = tuple(OrderLine(sku=line.sku, quantity=line.quantity, unit_price=Money(300)) for line in LINES)
 CREATED = OrderCreated(order_id="o-1", user_id="u-1", items=PRICED, total=Money(900), at=AT)
 CONFIRMED = OrderConfirmed(order_id="o-1", user_id="u-1", items=LINES, total=Money(900), at=AT)
-CANCELLED = OrderCancelled(order_id="o-1", user_id="u-1", items=LINES, reason="not enough stock of TEA", at=AT)
+CANCELLED = OrderCancelled(
+    order_id="o-1", user_id="u-1", items=LINES, cause=Cause.STOCK, reason="not enough stock of TEA", at=AT
+)
 STEPS = [
     ("created", CREATED, "2 x TEA\n1 x CUP\n\nTotal: 9.00"),
     ("confirmed", CONFIRMED, "2 x TEA\n1 x CUP\n\nTotal: 9.00"),

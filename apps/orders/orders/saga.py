@@ -14,7 +14,7 @@ from chassis.envelope import Command, Event
 from chassis.problems import Conflict, NotFound
 from chassis.rules import Context, Documents, Outside
 from contracts.inventory import StockRejected, StockReserved
-from contracts.orders import CancelRequest, OrderCancelled, OrderConfirmed, OrderCreated, PaymentRequested
+from contracts.orders import CancelRequest, Cause, OrderCancelled, OrderConfirmed, OrderCreated, PaymentRequested
 from contracts.payments import PaymentAuthorized, PaymentDeclined
 from contracts.values import Line, OrderId
 from orders.domain import OrderState, Status, order, rules
@@ -52,7 +52,8 @@ def confirm(state: OrderState, _event: PaymentAuthorized, context: Context) -> S
 
 def give_up(state: OrderState, event: StockRejected | PaymentDeclined, context: Context) -> Sequence[Event]:
     """Inventory cannot meet the order, or the bank does not pay it."""
-    return (_cancelled(state, event.reason, context),)
+    cause = Cause.STOCK if isinstance(event, StockRejected) else Cause.PAYMENT
+    return (_cancelled(state, cause, event.reason, context),)
 
 
 SAGA = (
@@ -79,7 +80,8 @@ def expire(docs: Documents, command: ExpireOrder, context: Context) -> Sequence[
     state = docs[order(command.order_id)]
     if state is None or not state.status.open:
         return ()
-    return (_cancelled(state, f"not settled in time: still {state.status} at the deadline", context),)
+    reason = f"not settled in time: still {state.status} at the deadline"
+    return (_cancelled(state, Cause.DEADLINE, reason, context),)
 
 
 @rules.command(CancelRequest, loads=lambda c: (order(c.order_id),))
@@ -90,7 +92,7 @@ def cancel(docs: Documents, command: CancelRequest, context: Context) -> Sequenc
         raise NotFound(f"there is no order {command.order_id}", field="orderId")
     if state.status is Status.CONFIRMED:
         raise Conflict(f"order {command.order_id} is confirmed and cannot be cancelled any more")
-    return (_cancelled(state, "cancelled by the customer", context),) if state.status.open else ()
+    return (_cancelled(state, Cause.CUSTOMER, "cancelled by the customer", context),) if state.status.open else ()
 
 
 def due(event: OrderCreated, _outside: Outside) -> Command:
@@ -103,10 +105,11 @@ def watch_orders(*, after: float) -> None:
     rules.reactor("order-deadline", OrderCreated, after=after)(due)
 
 
-def _cancelled(state: OrderState, reason: str, context: Context) -> OrderCancelled:
+def _cancelled(state: OrderState, cause: Cause, reason: str, context: Context) -> OrderCancelled:
     return OrderCancelled(
-        order_id=state.order_id, user_id=state.user_id, items=_lines(state), reason=reason, at=context.moment
-    )
+        order_id=state.order_id, user_id=state.user_id, items=_lines(state), cause=cause, reason=reason,
+        at=context.moment,
+    )  # fmt: skip
 
 
 def _lines(state: OrderState) -> tuple[Line, ...]:

@@ -11,6 +11,7 @@ from contracts.inventory import StockRejected, StockReserved
 from contracts.money import Money
 from contracts.orders import (
     CancelRequest,
+    Cause,
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
@@ -33,7 +34,9 @@ CREATED = OrderCreated(
 )
 ASKED = PaymentRequested(order_id="o-1", user_id="u-1", amount=Money(900))
 CONFIRMED = OrderConfirmed(order_id="o-1", user_id="u-1", items=ITEMS, total=Money(900))
-CANCELLED = OrderCancelled(order_id="o-1", user_id="u-1", items=ITEMS, reason="not enough stock of TEA")
+CANCELLED = OrderCancelled(
+    order_id="o-1", user_id="u-1", items=ITEMS, cause=Cause.STOCK, reason="not enough stock of TEA"
+)
 RESERVED = StockReserved(order_id="o-1", items=ITEMS)
 REJECTED = StockRejected(order_id="o-1", items=ITEMS, reason="not enough stock of TEA")
 PAID = PaymentAuthorized(order_id="o-1", amount=Money(900))
@@ -53,7 +56,7 @@ def test_an_order_that_is_paid_is_confirmed() -> None:
 
 
 def test_an_order_that_the_bank_declines_is_cancelled_with_the_reason() -> None:
-    cancelled = CANCELLED.model_copy(update={"reason": "the account is empty"})
+    cancelled = CANCELLED.model_copy(update={"cause": Cause.PAYMENT, "reason": "the account is empty"})
     given(rules, CREATED, ASKED).when(DECLINED).then(cancelled)
 
 
@@ -64,7 +67,7 @@ def test_what_the_bank_says_unasked_changes_nothing(early: Event) -> None:
 
 @pytest.mark.parametrize("until", [(), (ASKED,)], ids=["pending", "reserved"])
 def test_a_customer_cancels_an_open_order(until: Sequence[Event]) -> None:
-    cancelled = CANCELLED.model_copy(update={"reason": "cancelled by the customer"})
+    cancelled = CANCELLED.model_copy(update={"cause": Cause.CUSTOMER, "reason": "cancelled by the customer"})
     given(rules, CREATED, *until).when(CANCEL).then(cancelled)
 
 
@@ -87,7 +90,7 @@ def test_a_rejected_order_is_cancelled_with_the_reason() -> None:
 
 def test_the_deadline_cancels_what_is_still_open() -> None:
     reason = "not settled in time: still pending at the deadline"
-    given(rules, CREATED).when(EXPIRE).then(CANCELLED.model_copy(update={"reason": reason}))
+    given(rules, CREATED).when(EXPIRE).then(CANCELLED.model_copy(update={"cause": Cause.DEADLINE, "reason": reason}))
 
 
 def test_the_timeline_says_when() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chassis.envelope import Command, Event
 from contracts.money import Money
-from contracts.orders import OrderCancelled, OrderConfirmed, PaymentRequested
+from contracts.orders import Cause, OrderCancelled, OrderConfirmed, PaymentRequested
 from contracts.payments import PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided
 from payments.domain import (
     CaptureRequested,
@@ -35,7 +35,7 @@ PRICE = Money(9999)
 ORDER: dict[str, Any] = {"order_id": "o-1"}
 REQUESTED = PaymentRequested(**ORDER, user_id="u-1", amount=PRICE)
 CONFIRMED = OrderConfirmed(**ORDER, user_id="u-1", total=PRICE)
-CANCELLED = OrderCancelled(**ORDER, user_id="u-1", reason="changed my mind")
+CANCELLED = OrderCancelled(**ORDER, user_id="u-1", cause=Cause.CUSTOMER, reason="changed my mind")
 
 ASKED = PaymentAsked(**ORDER, amount=PRICE)
 AUTHORIZED = PaymentAuthorized(**ORDER, amount=PRICE)
