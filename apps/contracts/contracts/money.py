@@ -59,7 +59,9 @@ class Money:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "number", "minimum": 0, "multipleOf": 0.01, "description": "an amount with two places"}
+        # No multipleOf: validators divide doubles, and find that 0.07 is no multiple of 0.01.
+        most = MAX_MINOR // 10**PLACES
+        return {"type": "number", "minimum": 0, "maximum": most, "description": "an amount with at most two places"}
 
 
 ZERO = Money(0)
