@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify brokers simulate simulate-bugs simulate-crashes bench screenshot clean
+.PHONY: help setup run check test verify brokers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,15 @@ simulate-crashes: setup ## Let the process die at every call of an order's flow;
 
 bench: setup ## Accepted orders a second beside honest baselines (about three minutes); writes .outrigger/bench.json
 	@PYTHONPATH=tests .venv/bin/python -m load
+
+contracts: setup ## Renew the schemas, AsyncAPI and OpenAPI documents in apps/contracts/schemas
+	@PYTHONPATH=tests .venv/bin/python -m published renew
+
+contracts-check: setup ## Say which change would break who knows only the released schemas
+	@PYTHONPATH=tests .venv/bin/python -m published check
+
+contracts-release: setup ## Hold us to the schemas as they are now, for good (apps/contracts/released)
+	@PYTHONPATH=tests .venv/bin/python -m published release
 
 screenshot: setup ## Take the README's picture of the status page, from a real run (needs Chromium)
 	@PYTHONPATH=tests .venv/bin/python -m screenshot
