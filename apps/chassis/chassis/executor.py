@@ -77,6 +77,7 @@ class Executor:
         self.marks = {"relay": head.published, **head.followers}
         self.careful_until = 0.0
         self.conflicts = self.commits = 0
+        self._renewed = asyncio.get_running_loop().time()  # when the head was last written
         self.accepting, self.stopping, self.closed = True, False, False
         self._queue: deque[Item] = deque()
         self._current: Sequence[Item] = ()
@@ -228,6 +229,11 @@ class Executor:
                 return
         await self._halve(items, reason)
 
+    @property
+    def _due(self) -> bool:
+        """Tell whether the head must be written, though nothing else is: that is our lease, and keeps our marks."""
+        return asyncio.get_running_loop().time() >= self._renewed + self.lease / 3
+
     async def _prepare(self, items: Sequence[Item], last: Attempt | None) -> Attempt | None:
         """Compose the next attempt; None if the last one landed or nothing needs to be written."""
         draft, outcomes = await self._compose(items)
@@ -236,7 +242,7 @@ class Executor:
             return None
         if draft.base.head.epoch != self.head.epoch:
             raise Fenced
-        if items and not draft.changed:
+        if items and not draft.changed and not self._due:
             self._answer(items, outcomes)
             return None
         return self._attempt(draft, outcomes)
@@ -287,7 +293,7 @@ class Executor:
         return Attempt(before, head, draft.operations(head, record), outcomes, record, draft.size)
 
     def _committed(self, items: Sequence[Item], attempt: Attempt) -> None:
-        self.head = attempt.head
+        self.head, self._renewed = attempt.head, asyncio.get_running_loop().time()
         self.commits += 1
         for name in self.marks.keys() & attempt.head.followers:
             self.marks[name] = max(self.marks[name], attempt.head.followers[name])

@@ -200,3 +200,14 @@ async def test_who_waits_for_room_gets_it_although_nothing_is_committed(monkeypa
         gate.set()
         await asyncio.wait_for(event, 5)
         assert (world.balance("a"), world.balance("b"), len(await asyncio.gather(*again))) == (1, 7, 3)
+
+
+async def test_who_hears_nothing_but_repetitions_still_shows_life_and_keeps_its_marks() -> None:
+    world = World()
+    async with world.running(lease=0.3) as service:
+        await order(service, Deposit(account="a", amount=5), key="k")
+        await until(lambda: world.head()["published"] == world.head()["tail"])
+        before = world.head()["commit"]
+        async with asyncio.timeout(5):
+            while world.head()["commit"] == before:  # and there is never a time without work
+                await order(service, Deposit(account="a", amount=5), key="k")
