@@ -115,14 +115,22 @@ async def _quiet(stores: list[Store], within: float) -> tuple[list[Ledger], list
                 now[store.service] = ledger
         ledgers = list(now.values())
         unsettled = [late for ledger in ledgers for late in ledger.behind()] + await _lost(stores, now)
-        still = {s: x.tails for s, x in now.items()} == {s: x.tails for s, x in before.items()}
-        if (still and not unsettled) or time.monotonic() > until:
+        still, over = _tails(now) == _tails(before), time.monotonic() > until
+        if (still and not unsettled) or over:
+            after: dict[str, Ledger] = {}
             for store in stores:
                 if ledger := now.get(store.service):
                     await store.contents(ledger)
+                    after[store.service] = await store.heads() or ledger
+            if not over and _tails(after) != _tails(now):  # a deadline came while documents were read
+                continue
             return ledgers, unsettled if still else [*unsettled, "the ledgers still grow: audit when no orders come in"]
         before = now
         await asyncio.sleep(POLL)
+
+
+def _tails(ledgers: dict[str, Ledger]) -> dict[str, dict[int, int]]:
+    return {service: ledger.tails for service, ledger in ledgers.items()}
 
 
 async def _lost(stores: list[Store], ledgers: dict[str, Ledger]) -> list[str]:
