@@ -16,7 +16,7 @@ def wanted() -> dict[str, list[dict[str, Any]]]:
     """Tell what daprd declares, to the letter: a declaration that differs from what is there is refused."""
     pairs = sorted(
         (name, subscription["topic"])
-        for name, service in System().services.items()
+        for name, service in System({}).services.items()
         for subscription in service.subscriptions()
     )
     lasting = {"vhost": "/", "durable": True, "auto_delete": False}

@@ -17,6 +17,7 @@ from chassis.problems import Invalid, Problem
 from chassis.rules import Outside
 from chassis.service import Reply
 from chassis.sidecar import SidecarError, Unanswered
+from contracts.orders import Cause
 from notifications.domain import DropMail, MailDue, mail
 from orders.domain import order
 from simulation.bodies import RULES, rules_of
@@ -53,7 +54,7 @@ def the_deadline_comes_late(patch: Patch) -> None:
 def the_deadline_cancels_what_is_confirmed(patch: Patch) -> None:
     def expire(docs: Any, command: Any, context: Any) -> Any:
         state = docs[order(command.order_id)]
-        return (orders.saga._cancelled(state, "not settled in time", context),) if state else ()
+        return (orders.saga._cancelled(state, Cause.DEADLINE, "not settled in time", context),) if state else ()
 
     decides(patch, "orders", "ExpireOrder", expire)
 
@@ -64,7 +65,7 @@ def the_customer_cancels_what_is_confirmed(patch: Patch) -> None:
         state = docs[order(command.order_id)]
         if state is None or state.status == "cancelled":
             return ()
-        return (orders.saga._cancelled(state, "cancelled by the customer", context),)
+        return (orders.saga._cancelled(state, Cause.CUSTOMER, "cancelled by the customer", context),)
 
     decides(patch, "orders", "CancelRequest", cancel)
 
