@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify brokers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean
+.PHONY: help setup run check test verify verify-brokers verify-load brokers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -31,9 +31,14 @@ check: ## Lint, types, architecture, unit tests
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
 
-verify: setup ## Load while everything is killed, restarted, overloaded, poisoned; other brokers and stores (needs rabbitmq-server)
+verify: verify-brokers verify-load ## Both: other brokers and stores; minutes of load, kills, restarts, overload and poison
+
+verify-brokers: setup ## The whole system on RabbitMQ, Kafka and PostgreSQL (Debian: apt-get install rabbitmq-server)
 	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
-	.venv/bin/pytest -q -m "verify or brokers"
+	.venv/bin/pytest -q -m brokers
+
+verify-load: setup ## Minutes of load while everything is killed, restarted, overloaded and poisoned
+	.venv/bin/pytest -q -m verify
 
 brokers: setup ## What each broker does behind a sidecar, one by one (about ten minutes); writes docs/brokers.md
 	@.venv/bin/outrigger runtime --broker kafka >/dev/null
