@@ -38,7 +38,3 @@ def settled(cursor: Mapping[str, Any], kind: str, lane: int, number: int) -> boo
     """Tell whether an event of this type in this record is settled."""
     own = cursor["types"].get(kind)
     return own is not None and number <= max(cursor["lanes"].get(str(lane), 0), own.get(str(lane), 0))
-
-
-def _later(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {lane: max(one.get(lane, 0), other.get(lane, 0)) for lane in one.keys() | other.keys()}

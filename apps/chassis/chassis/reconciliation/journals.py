@@ -107,9 +107,10 @@ def _fitting(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Pass on one event at least, and no more than fits into an answer."""
     size = 0
     for event in events:
-        size += len(orjson.dumps(event))
-        if size > ANSWER_BYTES and size > len(orjson.dumps(event)):
+        own = len(orjson.dumps(event))
+        if size and size + own > ANSWER_BYTES:
             return
+        size += own
         yield event
 
 
