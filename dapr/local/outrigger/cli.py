@@ -26,8 +26,7 @@ from outrigger.errors import LauncherError
 from outrigger.faults import Mode
 from outrigger.home import find_home
 from outrigger.load import Moods, Tally, place_orders
-from outrigger.plan import folders_of, services_of
-from outrigger.resources import resource_kinds
+from outrigger.plan import kinds_of, services_of
 from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
 from outrigger.servers import provide
@@ -224,7 +223,7 @@ def runtime(broker: WhichBroker = None, store: WhichStore = None) -> None:
     """
     home = find_home()
     print(daprd(home))
-    provide(resource_kinds(folders_of(home, read_template(home.template), Choice(broker, store))))
+    provide(kinds_of(home, Choice(broker, store)))
     try:
         zipkin.fetch()
     except LauncherError as error:

@@ -14,9 +14,8 @@ from outrigger.golang import find_go
 from outrigger.home import Home
 from outrigger.instance import lock_path, refusal
 from outrigger.java import find_java
-from outrigger.plan import folders_of
+from outrigger.plan import kinds_of
 from outrigger.ports import require_free
-from outrigger.resources import resource_kinds
 from outrigger.runtime import find_installed
 from outrigger.runtime_build import built
 from outrigger.servers import LOOKS, NAMES
@@ -76,7 +75,7 @@ def _daprd(home: Home) -> str:
 def _parts(home: Home, choice: Choice) -> dict[str, Callable[[], str]]:
     """Look at brokers and stores; what this run does not use may be missing."""
     try:
-        used = resource_kinds(folders_of(home, read_template(home.template), choice))
+        used = kinds_of(home, choice)
     except LauncherError:
         used = set()  # the template's own finding says why
     return {NAMES[kind]: partial(_part, look, needed=kind in used) for kind, look in LOOKS.items()}

@@ -99,6 +99,11 @@ def folders_of(home: Home, template: Template, choice: Choice) -> list[Path]:
     return choice.applied(resolve(home.template.parent, folder) for folder in template.common.resources_paths)
 
 
+def kinds_of(home: Home, choice: Choice) -> set[str]:
+    """Return the kinds of resources of a run, which tell what it needs beside services and sidecars."""
+    return resource_kinds(folders_of(home, read_template(home.template), choice))
+
+
 def services_of(template: Template) -> list[str]:
     """Return the names of the services."""
     return [app.app_id for app in template.apps]

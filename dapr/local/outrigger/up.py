@@ -16,12 +16,10 @@ from outrigger.choice import Choice
 from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.leftovers import clear_leftovers, end
-from outrigger.plan import folders_of, make_plan
-from outrigger.resources import resource_kinds
+from outrigger.plan import kinds_of, make_plan
 from outrigger.runtime import daprd
 from outrigger.servers import provide
 from outrigger.state import RunState, read_run
-from outrigger.template import read_template
 from outrigger.welcome import welcome
 
 _STOP_WITHIN = 90.0  # s; above all the supervisor's own limits together
@@ -31,7 +29,7 @@ def up(home: Home, choice: Choice, *, port: int | None, detach: bool, parts_only
     """Bring the system up. With `detach` return when it is ready, else stay until Ctrl-C and stop it then."""
     console = Console(stderr=True, highlight=False)
     binary = daprd(home)
-    provide(resource_kinds(folders_of(home, read_template(home.template), choice)))
+    provide(kinds_of(home, choice))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore the first
         signal.signal(number, _interrupt)
     pid, channel = fork_supervisor(home, partial(make_plan, home, binary, port, choice, parts_only=parts_only))
