@@ -1,13 +1,14 @@
 """A service as the world meets it: FastAPI routes, the events that daprd delivers, health, and how it is started."""
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import os
 import signal
+import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ KEY_LENGTH = 200
 EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
 BULK = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 10}
+LINGER = 0.3  # s in which a connection may still bring a request when this process ends
 NO_JSON = "the body is no JSON; check it and its content-type"
 B = TypeVar("B", bound=BaseModel)
 log = logging.getLogger(__name__)
@@ -166,11 +168,13 @@ class Service:
         """Serve on the port that Dapr's CLI, the launcher or the cluster gave."""
         process.configure_logging(self.settings.log_level)
         process.calm_collector()
-        uvicorn.run(
+        config = uvicorn.Config(
             self.app, host=self.settings.app_host, port=self.settings.app_port, fd=self.settings.app_fd,
             loop="uvloop", http="httptools", log_config=None, access_log=False, proxy_headers=False,
             timeout_graceful_shutdown=int(self.settings.drain_within),
         )  # fmt: skip
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises when Ctrl-C has ended it in good order
+            Server(config).run()
 
     # from daprd
 
@@ -254,7 +258,7 @@ class Service:
             app.add_route(EVENTS, self._events, methods=["POST"], include_in_schema=False)
         return app
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._live())] if self.engine else []
         tasks += [asyncio.create_task(self.walker.run())] if self.walker else []
@@ -315,6 +319,25 @@ class Service:
 
     async def _subscribe(self, _request: Request) -> Response:
         return _json(self.subscriptions())
+
+
+class Server(uvicorn.Server):
+    """Ends without cutting anybody off.
+
+    uvicorn, told to end, closes every connection that has no request under way. To a client whose request is on its
+    way, or lies there unread, that is a reset, and it cannot know whether its wish was heard.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, and for a moment requests on those there are; each answer ends its connection."""
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while self.server_state.connections:  # noqa: ASYNC110 - a set of uvicorn's, which tells nobody
+                    await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
 
 
 class Edge:
