@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from outrigger.errors import LauncherError
 from outrigger.home import Home
@@ -19,6 +20,11 @@ class Tail:
     name: str
     path: Path
     offset: int = 0
+
+    @classmethod
+    def at_end(cls, name: str, path: Path) -> Self:
+        """Begin where the file ends now."""
+        return cls(name, path, path.stat().st_size)
 
     def fresh(self) -> Iterator[str]:
         """Yield the whole lines that came since the last time."""

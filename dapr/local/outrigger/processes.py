@@ -70,6 +70,10 @@ class Child:
         self._watch = asyncio.create_task(self._keep_alive(), name=f"watch {self.command.name}")
         self._changed(self)
 
+    def renew(self) -> None:
+        """Ask it to end; it is started again."""
+        self._signal(self.command.farewell)
+
     def terminate(self) -> None:
         """Ask it to end, and do not start it again."""
         self._stopping.set()

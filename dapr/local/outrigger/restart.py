@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import aiohttp
-import psutil
 
 from outrigger.errors import LauncherError
 from outrigger.state import ProcessState, RunState, ServiceState, current_run
@@ -17,7 +16,6 @@ from outrigger.status import is_ready
 
 _WITHIN = 60.0  # s for one process
 _PAUSE = 0.1
-_IN_HAND = 1.0  # s for what a sidecar is delivering when it is told to end; it does not say when that is done
 
 
 async def restart(names: Sequence[str], each: Callable[[str], None], *, sidecars: bool) -> None:
@@ -29,7 +27,7 @@ async def restart(names: Sequence[str], each: Callable[[str], None], *, sidecars
         for name in names or run.services:
             before = _process(run, name, sidecars)
             if process := before.process():
-                await _end(process, twice=sidecars)
+                process.terminate()
             await _until_renewed(http, name, before, sidecars)
             each(before.name)
 
@@ -37,14 +35,6 @@ async def restart(names: Sequence[str], each: Callable[[str], None], *, sidecars
 def _process(run: RunState, name: str, sidecars: bool) -> ProcessState:
     service = run.services[name]
     return service.sidecar if sidecars else service.app
-
-
-async def _end(process: psutil.Process, *, twice: bool) -> None:
-    """Tell it; a sidecar's first SIGTERM ends its subscriptions and no more, its second ends it (see `commands`)."""
-    process.terminate()
-    if twice:
-        await asyncio.sleep(_IN_HAND)
-        process.terminate()
 
 
 async def _until_renewed(http: aiohttp.ClientSession, name: str, before: ProcessState, sidecars: bool) -> None:

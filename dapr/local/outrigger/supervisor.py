@@ -16,6 +16,7 @@ import aiohttp
 from outrigger.announce import announce, facts
 from outrigger.commands import Command
 from outrigger.errors import LauncherError
+from outrigger.farewells import tell_again
 from outrigger.parts import Part, until_answering
 from outrigger.plan import Plan, ServicePlan
 from outrigger.ports import LOOPBACK, open_door
@@ -44,6 +45,7 @@ class Supervisor:
         self._sidecars = {service.app_id: Child(service.sidecar, self._changed) for service in plan.services}
         self._launcher = ProcessState.of(os.getpid(), "launcher")
         self._announcing: dict[str, asyncio.Task[bool]] = {}
+        self._farewells: dict[str, asyncio.Task[None]] = {}
         self._http: aiohttp.ClientSession | None = None
 
     def _app(self, service: ServicePlan) -> Command:
@@ -120,7 +122,7 @@ class Supervisor:
         """
         self.phase = Phase.STOPPING
         self._save()
-        for task in self._announcing.values():
+        for task in (*self._announcing.values(), *self._farewells.values()):
             task.cancel()
         if self._door:
             self._door.close()
@@ -134,7 +136,7 @@ class Supervisor:
         self.plan.home.run_file.unlink(missing_ok=True)
 
     def _changed(self, child: Child) -> None:
-        """Write the new state, tell of a death, and tell the sidecar about its (new) app."""
+        """Write the new state, tell of a death, tell the sidecar about its (new) app, and see to a sidecar's end."""
         self._save()
         if self.phase is Phase.STOPPING:
             return
@@ -144,6 +146,13 @@ class Supervisor:
         for service in self.plan.services:
             if child in (self._apps[service.app_id], self._sidecars[service.app_id]):
                 self._announce(service)
+            if child is self._sidecars[service.app_id]:
+                self._see_to_the_end_of(service.app_id)
+
+    def _see_to_the_end_of(self, name: str) -> None:
+        if earlier := self._farewells.pop(name, None):
+            earlier.cancel()
+        self._farewells[name] = asyncio.create_task(tell_again(self._sidecars[name]))
 
     def _announce(self, service: ServicePlan) -> None:
         if earlier := self._announcing.pop(service.app_id, None):

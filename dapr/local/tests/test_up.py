@@ -19,6 +19,7 @@ import psutil
 import pytest
 import yaml
 
+from outrigger.commands import DRAIN
 from outrigger.home import Home
 from outrigger.ports import free_ports
 from outrigger.runtime import daprd
@@ -177,6 +178,15 @@ def test_what_dies_comes_back_on_its_ports(project: Project, eventually: Eventua
     eventually(lambda: all(service["ready"] for service in project.status()["services"]), within=30)
     after = project.run.services["orders"]
     assert (after.app_port, after.dapr_http_port) == (before.app_port, before.dapr_http_port)
+
+
+def test_a_sidecar_that_anybody_tells_to_end_is_soon_replaced(project: Project, eventually: Eventually) -> None:
+    project.up()
+    before = project.run.services["orders"].sidecar.process()
+    assert before
+    before.terminate()
+    eventually(lambda: project.status()["services"][1]["sidecar"]["restarts"] == 1, within=DRAIN / 2)
+    eventually(lambda: all(service["ready"] for service in project.status()["services"]), within=30)
 
 
 @pytest.mark.parametrize("what", [[], ["--sidecars"]], ids=["apps", "sidecars"])
