@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any, Self
 from uuid import uuid4
 
@@ -85,10 +84,6 @@ class Shoppers:
                 break
             await asyncio.sleep(0.1)
         return left
-
-    async def calm(self, count: int) -> float:
-        """Place orders one after the other; returns the median of the seconds until each was accepted."""
-        return median([await self._shop(number) for number in range(count)])
 
     def failures(self) -> dict[str, int]:
         """Count the answers that no customer should get: 5xx, and none at all."""

@@ -1,4 +1,4 @@
-"""Looks at the apps while they work: how much memory they hold, how much waits in them."""
+"""Looks at apps and sidecars while they work: how much memory they hold, how much waits in the apps."""
 
 import asyncio
 import re
@@ -16,15 +16,15 @@ QUEUED, BACKLOG = "outrigger_queued", "outrigger_backlog_records"
 
 @dataclass
 class Watch:
-    """What was seen of each app, once a second."""
+    """What was seen, once a second."""
 
-    memory: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # bytes
+    memory: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # bytes, by process
     most: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))  # by app and figure
 
     async def look(self, system: Installation) -> None:
-        """Look until cancelled."""
+        """Look until cancelled; what does not answer ends it."""
         services = system.run.services
-        processes = {name: service.app.process() for name, service in services.items()}
+        processes = {each.name: each.process() for one in services.values() for each in (one.app, one.sidecar)}
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
             while True:
                 for name, process in processes.items():
@@ -34,7 +34,7 @@ class Watch:
                 await asyncio.sleep(EVERY)
 
     def growth(self) -> dict[str, float]:
-        """Return the second half's memory by the first's, for each app; while it fills (a quarter), nothing counts."""
+        """Return the second half's memory by the first's, by process; while it fills (a quarter), nothing counts."""
         full = {name: seen[len(seen) // 4 :] for name, seen in self.memory.items()}
         return {name: mean(seen[len(seen) // 2 :]) / mean(seen[: len(seen) // 2]) for name, seen in full.items()}
 

@@ -52,7 +52,7 @@ def accepts(port: int) -> bool:
     try:
         with connected(port):
             return True
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset in the queue of a listener that was closed
         return False
 
 
