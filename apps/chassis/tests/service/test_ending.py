@@ -17,7 +17,7 @@ from support.polling import eventually
 PROGRAM = "import chassis.service as s; s.LINGER = {linger}; s.Service('plain').run()"
 LONG = 60.0  # s: whoever is answered within it, however slow the machine, ends it at once
 CUSTOMERS = 50
-CLIENTS, RESTARTS, BETWEEN = 8, 3, 500
+CLIENTS, RESTARTS, BETWEEN = 8, 2, 200
 CUT = 0  # in place of a status
 
 
