@@ -99,7 +99,7 @@ def test_who_comes_while_one_ends_and_another_begins_is_answered() -> None:
                 answers[ask(connection)] += 1
 
     with open_door(port) as door:
-        clients = [threading.Thread(target=come) for _ in range(CLIENTS)]
+        clients = [threading.Thread(target=come, daemon=True) for _ in range(CLIENTS)]
         for client in clients:
             client.start()
         for _ in range(RESTARTS):
