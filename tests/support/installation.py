@@ -154,8 +154,7 @@ class Installation:
 
     def serving(self) -> bool:
         """Tell whether every app and every sidecar serves now."""
-        services = self.run.services.values()
-        return all(reachable(one.app_url, "/ready") and reachable(one.sidecar_url, "/v1.0/healthz") for one in services)
+        return all(map(serving, self.run.services.values()))
 
     # behind the scenes
 
@@ -227,6 +226,11 @@ def reachable(url: str, path: str) -> bool:
         return ask(url, "GET", path).status in {200, 204}
     except (OSError, http.client.HTTPException):
         return False
+
+
+def serving(service: ServiceState) -> bool:
+    """Tell whether an app is ready and its sidecar well."""
+    return reachable(service.app_url, "/ready") and reachable(service.sidecar_url, "/v1.0/healthz")
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -27,6 +27,7 @@ BETTER_WITHIN = 5  # s
 LOOK_ON = 10  # s
 SLOWER = 3  # times as before: the machine is still busy with what was accepted
 FLAT = 1.2
+UNANSWERED = 0.01  # of all: 504, where the machine is so slow that an answer comes after the sidecar's time-out
 
 
 def saturation(port: int) -> float:
@@ -97,12 +98,14 @@ async def test_too_many_are_refused_and_nothing_piles_up(system: Installation, t
         tell(f"most of {figure}: {most}")
     tell(f"memory, second half by first: { {name: round(ratio, 2) for name, ratio in watch.growth().items()} }")
     slower = usual(after, since=BETTER_WITHIN) / before
-    seconds = ", ".join(f"{usual(after, second, second + 1) / before:.1f}" for second in range(BETTER_WITHIN))
+    seconds = ", ".join(f"{usual(after, second, second + 1) / before:.1f}" for second in range(LOOK_ON))
     tell(
         f"an order took {before:.3f} s before; {seconds} times as long in the seconds after the end, then {slower:.1f}"
     )
     assert crowd.offered > 1.2 * rate / 2 * SECONDS, "no more came than can be taken"
-    assert set(refused) == {"POST 503"}, "\n".join(crowd.shown)
+    assert set(refused) <= {"POST 503", "POST 504"}, "\n".join(crowd.shown)
+    assert refused["POST 503"] > 0
+    assert refused.get("POST 504", 0) < UNANSWERED * crowd.offered
     assert crowd.unhinted == 0
     assert not crowd.wrong, crowd.wrong
     limits = Settings()
