@@ -4,10 +4,10 @@ Each comes on a connection of its own. One who was accepted looks at the order u
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import uuid4
@@ -54,7 +54,7 @@ class Shoppers:
     _tasks: set[asyncio.Task[float]] = field(default_factory=set)
 
     @classmethod
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def at(cls, url: str, *, persistent: bool = True, looking: bool = True) -> AsyncIterator[Self]:
         """Open the doors; at the end nobody is left."""
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -84,6 +84,13 @@ class Shoppers:
                 break
             await asyncio.sleep(0.1)
         return left
+
+    async def last_ended(self, count: int, within: float) -> list[str]:
+        """Look at the last orders that were accepted until they have ended; returns those that have not in time."""
+        last = list(self.placed)[-count:]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*map(self._look, last)), within)
+        return [name for name in last if self.placed[name].ended is None]
 
     def failures(self) -> dict[str, int]:
         """Count the answers that no customer should get: 5xx, and none at all."""

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from statistics import median
 
 import pytest
 
@@ -23,9 +21,10 @@ SECONDS = 60.0
 FIND_OUT = 10  # s
 CLIENTS = 64
 FEW = 5.0  # orders a second, before and afterwards
-BETTER_WITHIN = 5  # s
-LOOK_ON = 10  # s
-SLOWER = 3  # times as before: the machine is still busy with what was accepted
+BETTER_WITHIN = 5.0  # s
+SOONER = 4  # times, than in the overload; the machine is still busy with what it accepted
+LAST, END_WITHIN = 50, 60.0  # orders of the overload, and the seconds in which they end
+SLOWER = 3  # times as before, when it has done all that: noise
 FLAT = 1.2
 UNANSWERED = 0.01  # of all: 504, where the machine is so slow that an answer comes after the sidecar's time-out
 
@@ -60,36 +59,34 @@ async def overload(system: Installation, crowd: Shoppers, rate: float) -> Watch:
     return watch
 
 
-async def few(url: str) -> list[tuple[float, float]]:
-    """Let few come; returns of each when it came and in how many seconds its order was accepted, whatever it took."""
-    began = time.monotonic()
+async def few(url: str) -> Shoppers:
+    """Let few come for a while; returns their notes once each order is accepted, whatever it took."""
     async with Shoppers.at(url, looking=False) as crowd:
         enough = asyncio.Event()
         coming = asyncio.create_task(crowd.come(FEW, enough))
-        await asyncio.wait({coming}, timeout=LOOK_ON)
+        await asyncio.wait({coming}, timeout=BETTER_WITHIN)
         enough.set()
         await coming
         while crowd.asking:
             await asyncio.sleep(0.01)
     assert not crowd.wrong, crowd.wrong
-    return [(order.at - began, order.took) for order in crowd.placed.values()]
-
-
-def usual(orders: list[tuple[float, float]], since: float = 0, until: float = LOOK_ON) -> float:
-    """Return the median of the seconds until the orders of that time were accepted."""
-    return median(took for at, took in orders if since <= at < until)
+    return crowd
 
 
 async def test_too_many_are_refused_and_nothing_piles_up(system: Installation, tell: Tell) -> None:
     url = f"http://127.0.0.1:{system.port}"
-    before = usual(await few(url))
+    before = await few(url)
     rate = 2 * await asyncio.to_thread(saturation, system.port)
     async with Shoppers.at(url, persistent=False, looking=False) as crowd:
         watch = await overload(system, crowd, rate)
-        after = await few(url)
+        first = asyncio.create_task(few(url))
+        await asyncio.wait({first}, timeout=BETTER_WITHIN)
+        soon, busy = await few(url), await first
         while crowd.asking:
             await asyncio.sleep(0.01)
-    refused = crowd.failures()
+        refused = crowd.failures()
+        left = await crowd.last_ended(LAST, END_WITHIN)
+    later = await few(url)
     tell(f"saturated at {rate / 2:.0f} orders/s; offered {crowd.offered / SECONDS:.0f}/s for {SECONDS:.0f} s")
     waits = f"p50 {crowd.waits(50):.2f} s, p99 {crowd.waits(99):.2f} s"
     tell(f"accepted {len(crowd.placed) / SECONDS:.0f}/s after {waits}; refused {refused}")
@@ -97,14 +94,12 @@ async def test_too_many_are_refused_and_nothing_piles_up(system: Installation, t
         most = {name: int(most) for (name, kind), most in watch.most.items() if kind == figure}
         tell(f"most of {figure}: {most}")
     tell(f"memory, second half by first: { {name: round(ratio, 2) for name, ratio in watch.growth().items()} }")
-    slower = usual(after, since=BETTER_WITHIN) / before
-    seconds = ", ".join(f"{usual(after, second, second + 1) / before:.1f}" for second in range(LOOK_ON))
-    tell(
-        f"an order took {before:.3f} s before; {seconds} times as long in the seconds after the end, then {slower:.1f}"
-    )
+    waits = f"{busy.waits(50):.3f} s in the first {BETTER_WITHIN} s after the end, {soon.waits(50):.3f} s in the next"
+    tell(f"an order of few took {before.waits(50):.3f} s before, {waits}, {later.waits(50):.3f} s when all had ended")
+    tell(f"failures in these times: {busy.failures()}, {soon.failures()}, {later.failures()}")
     assert crowd.offered > 1.2 * rate / 2 * SECONDS, "no more came than can be taken"
     assert set(refused) <= {"POST 503", "POST 504"}, "\n".join(crowd.shown)
-    assert refused["POST 503"] > 0
+    assert "POST 503" in refused
     assert refused.get("POST 504", 0) < UNANSWERED * crowd.offered
     assert crowd.unhinted == 0
     assert not crowd.wrong, crowd.wrong
@@ -112,6 +107,10 @@ async def test_too_many_are_refused_and_nothing_piles_up(system: Installation, t
     assert 0 < max(most for (_, figure), most in watch.most.items() if figure == QUEUED) < limits.queue_items
     assert 0 < max(most for (_, figure), most in watch.most.items() if figure == BACKLOG) < limits.backlog_records
     assert max(watch.growth().values()) < FLAT, watch.growth()
-    assert slower < SLOWER
+    assert soon.failures() == {}
+    assert soon.waits(50) * SOONER < crowd.waits(50)
+    assert not left, left
+    assert later.failures() == {}
+    assert later.waits(50) < SLOWER * before.waits(50)
     created = [e for e in (await asyncio.to_thread(system.ledger, "orders")).events if e["eventType"] == "OrderCreated"]
     assert crowd.placed.keys() <= {event["payload"]["orderId"] for event in created}
