@@ -10,7 +10,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 import uvicorn
@@ -47,6 +47,7 @@ BULK = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 10}
 LINGER = 0.3  # s in which a connection may still bring a request when this process ends
 NO_JSON = "the body is no JSON; check it and its content-type"
 B = TypeVar("B", bound=BaseModel)
+Method = Callable[[Request], Awaitable[Response]]
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +77,7 @@ class Service:
         self.engine = Engine(name, self.rules, self.sidecar, self.settings) if rules else None
         self.walker = Walker(self, self.engine) if self.engine else None
         self._starters: list[Callable[[Service], Awaitable[None]]] = []
+        self._methods: dict[str, Method] = {}
         self.app = self._build()
         if self.engine:
             Journals(self)
@@ -89,13 +91,13 @@ class Service:
     def accept(self, path: str, model: type[B], act: Callable[[B, Request], Awaitable[Reply]]) -> None:
         """Add a method that takes a JSON body, for other services and for daprd.
 
-        A plain route: FastAPI's own way in costs twice as much, and a busy service does little else.
+        It is looked up at the edge: FastAPI's own way in costs more than most methods do.
         """
 
         async def answer(request: Request) -> Response:
             return (await act(await _parsed(model, request), request)).response()
 
-        self.app.add_route(path, answer, methods=["POST"], include_in_schema=False)
+        self._methods[path] = answer
 
     def start_with(self, starter: Callable[["Service"], Awaitable[None]]) -> None:
         """Run `starter` once when commands can be taken."""
@@ -110,7 +112,7 @@ class Service:
             raise Invalid(
                 f"the Idempotency-Key must be 1 to {KEY_LENGTH} printable ASCII characters", field="Idempotency-Key"
             )
-        scope = keys.fingerprint(caller, request.method, request.url.path, key)
+        scope = keys.fingerprint(caller, request.method, request.scope["path"], key)
         return IdempotencyKey(f"command/{scope}", keys.fingerprint(body), len(body))
 
     async def submit(self, command: Command, reply: Reply, *, key: IdempotencyKey | None = None) -> Reply:
@@ -244,19 +246,19 @@ class Service:
     # the application
 
     def _build(self) -> FastAPI:
-        app = FastAPI(title=self.name, lifespan=self._lifespan, docs_url=None, redoc_url=None)
-        app.add_exception_handler(Problem, _problem)
-        app.add_exception_handler(SidecarError, _sidecar_error)
-        app.add_exception_handler(RequestValidationError, _invalid)
-        app.add_exception_handler(HTTPException, _http_error)
-        app.add_middleware(Edge, app_token=self.settings.app_api_token, request_bytes=self.settings.request_bytes)
+        app = Guarded(self._edge, title=self.name, lifespan=self._lifespan, docs_url=None, redoc_url=None)
+        for kind, render in RENDERED.items():
+            app.add_exception_handler(kind, render)
         app.add_route("/health", self._health, include_in_schema=False)
         app.add_route("/ready", self._ready, include_in_schema=False)
         app.include_router(Operators(self).router)
         if self.engine:
             app.add_route("/dapr/subscribe", self._subscribe, include_in_schema=False)
-            app.add_route(EVENTS, self._events, methods=["POST"], include_in_schema=False)
+            self._methods[EVENTS] = self._events
         return app
+
+    def _edge(self, inner: ASGIApp) -> ASGIApp:
+        return Edge(inner, self._methods, self.settings.app_api_token, self.settings.request_bytes)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -340,12 +342,25 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class Edge:
-    """Every request passes here: trace context, the app's own token, the bound on its size."""
+class Guarded(FastAPI):
+    """FastAPI behind an edge."""
 
-    def __init__(self, app: ASGIApp, app_token: str | None, request_bytes: int) -> None:
+    def __init__(self, edge: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
+        """`edge` is put before all of FastAPI's own layers."""
+        self._edge = edge
+        super().__init__(**options)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the layers together, at the first request."""
+        return self._edge(super().build_middleware_stack())
+
+
+class Edge:
+    """Every request passes here: trace context, the app's own token, the bound on its size, methods by their path."""
+
+    def __init__(self, app: ASGIApp, methods: Mapping[str, Method], app_token: str | None, request_bytes: int) -> None:
         """`app_token`, where set, must come with every request (APP_API_TOKEN)."""
-        self._app, self._token, self._request_bytes = app, app_token, request_bytes
+        self._app, self._methods, self._token, self._request_bytes = app, methods, app_token, request_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
@@ -368,12 +383,27 @@ class Edge:
     async def _traced(self, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
         """Begin or continue a trace. Deliveries have one for each event; probes have none."""
         if scope["path"] in UNTRACED:
-            await self._app(scope, receive, send)
+            await self._answered(scope, receive, send)
             return
         trace = headers.get(b"traceparent", b"").decode("latin-1")
         outside = "" if CALLER.encode() in headers else scope["method"]
         with tracing.span("", kind="SERVER" if outside else "", parent=trace, outside=outside) as tags:
-            await self._app(scope, receive, send if tags is None else tracing.telling(scope, send, tags))
+            await self._answered(scope, receive, send if tags is None else tracing.telling(scope, send, tags))
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call a method, or leave it to FastAPI where there is none of that path."""
+        method = self._methods.get(scope["path"]) if scope["method"] == "POST" else None
+        if method is None:
+            await self._app(scope, receive, send)
+            return
+        request, scope["endpoint"] = Request(scope, receive), method
+        try:
+            response = await method(request)
+        except tuple(RENDERED) as error:
+            response = await next(render for kind, render in RENDERED.items() if isinstance(error, kind))(
+                request, error
+            )
+        await response(scope, receive, send)
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
@@ -429,6 +459,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     first = error.errors()[0]
     return await _problem(request, _wrong(first["type"], first["loc"][1:], first["msg"]))  # less "body" or "query"
+
+
+RENDERED: Final[dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]] = {
+    Problem: _problem, SidecarError: _sidecar_error, RequestValidationError: _invalid, HTTPException: _http_error,
+}  # fmt: skip
 
 
 async def _parsed(model: type[B], request: Request) -> B:
