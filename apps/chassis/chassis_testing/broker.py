@@ -13,9 +13,8 @@ from chassis.keys import MAX_INTEGER
 from chassis.sidecar import Entry, Refused
 
 Subscriber = Callable[[str, dict[str, Any]], Awaitable[bool]]
-_DIFFERENT = re.compile(
-    rb"(?:^|[:,\[])-?(?:\d+\.0+(?:$|[,}\]])|[\d.]+e|\d{16}|(?<=-)0(?:$|[,}\]]))"
-)  # that Go writes otherwise
+_DIFFERENT = re.compile(rb"[:,\[]-?(?:\d+\.0+[,}\]]|[\d.]+e|\d{16}|(?<=-)0[,}\]])")  # that Go writes otherwise
+_WHOLE = re.compile(rb'(?<![\\:,\[{])":-?\d{1,15}\.0(?=[,}\]])')  # of these, whole numbers behind a key: most of all
 DIGITS = len(str(MAX_INTEGER))
 WHOLE = 1e21  # Go writes larger floats with an exponent
 
@@ -78,10 +77,7 @@ class MemoryBroker:
 
 def through_go(value: Any) -> Any:
     """Return what is left of a JSON value after daprd: sorted keys, float64 numbers (beyond 2^53 digits are lost)."""
-    data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    if _DIFFERENT.search(data) is None:
-        return orjson.loads(data)
-    return json.loads(data, parse_int=_integer, parse_float=_number)
+    return orjson.loads(_written_by_go(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)))
 
 
 def as_stored(value: Any) -> bytes:
@@ -90,7 +86,24 @@ def as_stored(value: Any) -> bytes:
         data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise Refused(f"not JSON: {error}") from error
-    return data if _DIFFERENT.search(data) is None else orjson.dumps(through_go(value))
+    return _written_by_go(data)
+
+
+def _written_by_go(data: bytes) -> bytes:
+    """Rewrite numbers; what is not plainly a value behind a key is left to a parser."""
+    if data[0] not in b"{[":
+        return _reparsed(data)
+    if b".0" in data:
+        data = _WHOLE.sub(_without_fraction, data)
+    return data if _DIFFERENT.search(data) is None else _reparsed(data)
+
+
+def _without_fraction(found: re.Match[bytes]) -> bytes:
+    return found[0][:-2]
+
+
+def _reparsed(data: bytes) -> bytes:
+    return orjson.dumps(json.loads(data, parse_int=_integer, parse_float=_number))
 
 
 def _integer(text: str) -> int | float:
