@@ -1,6 +1,7 @@
 """One process of one service: its body, its sidecar, its clock, and the troubles that wait for its calls."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ class Replica(Mortal):
 
     def strike(self, verb: Verb, subject: Any) -> Fault | None:
         """Find the trouble for a call, and write the call down."""
-        fault = self.town.forced(self, verb, subject) or self._next(verb)
+        fault = self.town.forced(self, verb, subject) or (self._next(verb) if self.slot.armed else None)
         self.town.record(self.tag, verb, subject, fault)
         return fault
 
@@ -120,6 +121,16 @@ class Replica(Mortal):
         return None
 
 
+class AtOnce:
+    """What is awaited without letting others run: they do when the answer travels."""
+
+    def __await__(self) -> Iterator[None]:  # type: ignore[override] - it has nothing to give
+        return iter(())
+
+
+AT_ONCE = AtOnce()
+
+
 class Wire(MortalSidecar):
     """The way to the sidecar and back takes a moment, never the same; what is late lands by itself."""
 
@@ -134,14 +145,17 @@ class Wire(MortalSidecar):
         )  # fmt: skip
         self._loop, self._chance = town.loop, town.dice.random
 
-    def _travel(self) -> Nap:
-        return self._loop.nap(TRAVELS[int(self._chance() * len(TRAVELS))])
+    def _travel(self) -> Nap | AtOnce:
+        seconds = TRAVELS[int(self._chance() * len(TRAVELS))]
+        return Nap(self._loop, seconds) if seconds else AT_ONCE
+
+    def _return(self) -> Nap:
+        return Nap(self._loop, TRAVELS[int(self._chance() * len(TRAVELS))])
 
     async def _leave(self, fault: Fault) -> None:
         if fault is NONE:
-            await self._travel()
-            if self.crashed:
-                raise Crashed
+            await self._return()
+            self._must_live()
             return
         town = self.process.town
         if fault.late:

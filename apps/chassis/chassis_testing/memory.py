@@ -190,41 +190,64 @@ class MemorySidecar(Sidecar):
         self.closed = True
 
     async def _call(self, verb: Verb, subject: Any, action: Callable[[], T]) -> T:
-        fault = await self._enter(verb, subject)
+        fault = self._fault(verb, subject)
+        if fault is not None:
+            outcome = await self._troubled(fault, action)
+        else:  # nearly always, so in few steps
+            await self._travel()
+            self._must_live()
+            outcome = _outcome(action)
+            await self._return()
+            self._must_live()
+        if isinstance(outcome, SidecarError):
+            raise outcome
+        return outcome
+
+    async def _troubled(self, fault: Fault, action: Callable[[], T]) -> T | SidecarError:
+        await self._arrive(fault)
         if fault.late:
             self.store.parked.append(action)
         outcome = _outcome(action) if fault.happens else Unanswered("not reached")
         if fault.twice:
             outcome = _outcome(action)
         await self._leave(fault)
-        if isinstance(outcome, SidecarError):
-            raise outcome
         return outcome
 
     async def _enter(self, verb: Verb, subject: Any) -> Fault:
-        if self.crashed:
-            raise Crashed
+        fault = self._fault(verb, subject) or NONE
+        await self._arrive(fault)
+        return fault
+
+    def _fault(self, verb: Verb, subject: Any) -> Fault | None:
+        self._must_live()
         if self.closed:
             raise Unreachable("this client is closed")
-        fault = (self.faults and self.faults(verb, subject)) or NONE
+        return self.faults(verb, subject) if self.faults else None
+
+    async def _arrive(self, fault: Fault) -> None:
         await self._travel()
         if fault.before is not None:
             await fault.before.wait()
+        self._must_live()
+
+    def _must_live(self) -> None:
         if self.crashed:
             raise Crashed
-        return fault
 
     def _travel(self) -> Awaitable[None]:
-        """Let others run while a request, or its answer, travels."""
+        """Let others run while a request travels."""
+        return asyncio.sleep(0)
+
+    def _return(self) -> Awaitable[None]:
+        """Let others run while an answer travels."""
         return asyncio.sleep(0)
 
     async def _leave(self, fault: Fault) -> None:
         if fault.after is not None:
             await fault.after.wait()
-        await self._travel()
+        await self._return()
         self.crashed = self.crashed or fault.error is Crashed
-        if self.crashed:
-            raise Crashed
+        self._must_live()
         if fault.error is not None:
             raise fault.error("injected")
 
