@@ -101,15 +101,16 @@ class Walker:
         producers = self.producers()
         unknown = set(producers)
         while producers:
+            turn = await self._is_its_turn()
             for producer, wanted in producers.items():
-                await self._try_to_walk(producer, wanted, unknown)
+                if turn or producer in unknown:
+                    await self._try_to_walk(producer, wanted, unknown)
             await asyncio.sleep(self._every)
 
     async def _try_to_walk(self, producer: str, wanted: Mapping[str, bool], unknown: set[str]) -> None:
         try:
-            if producer in unknown or await self._is_its_turn():
-                await self._walk(producer, wanted)
-                unknown.discard(producer)
+            await self._walk(producer, wanted)
+            unknown.discard(producer)
         except (SidecarError, Problem) as error:
             log.info("a journal could not be walked", extra={"producer": producer, "reason": str(error)[:300]})
         except Exception:
@@ -117,10 +118,14 @@ class Walker:
 
     async def _is_its_turn(self) -> bool:
         """Tell whether this replica has the first of the lanes that have an owner, and not enough to do already."""
-        owned = [lane.number for lane in await self._engine.lanes.all() if lane.head.owner is not None]
         main = self._engine.main
-        crowded = main is None or main.executor.queued > keys.BATCH_ITEMS // 4
-        return bool(owned) and owned[0] in self._engine.running and not crowded
+        if main is None or main.executor.queued > keys.BATCH_ITEMS // 4:
+            return False
+        try:
+            owned = [lane.number for lane in await self._engine.lanes.all() if lane.head.owner is not None]
+        except SidecarError:
+            return False
+        return bool(owned) and owned[0] in self._engine.running
 
     async def _walk(self, producer: str, wanted: Mapping[str, bool]) -> None:
         """Look through every lane, and keep how far that went."""
