@@ -170,14 +170,30 @@ class Town:
         if not replica.gate.is_set() and len(living) > 1 and self.dice.random() < 0.5:
             replica = next(r for r in living if r is not replica)
         request = replica.spawn(replica.ask(verb, path, body, query or {}, headers))
-        done, _ = await asyncio.wait({request}, timeout=within)
-        if not done or request.cancelled():
+        if not await self._ends(request, within) or request.cancelled():
             return None
         if error := request.exception():
             if not isinstance(error, Crashed):
                 self.wrong.append(f"{replica.tag} {verb} {path} raised {error!r}")
             return None
         return request.result()
+
+    async def _ends(self, task: "asyncio.Task[Any]", within: float) -> bool:
+        """Wait for the end of a task as `asyncio.wait` does, in a third of its steps."""
+        ended: asyncio.Future[None] = self.loop.create_future()
+
+        def end(_: object = None) -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        task.add_done_callback(end)
+        timer = self.loop.call_later(within, end)
+        try:
+            await ended
+        finally:
+            timer.cancel()
+            task.remove_done_callback(end)
+        return task.done()
 
     async def _forward(
         self, app: str, repeats: int, method: str, body: bytes | None, query: Mapping[str, str],
