@@ -23,7 +23,6 @@ from chassis_testing.faults import (
 from chassis_testing.mortal import Mortal, MortalSidecar
 from chassis_testing.virtual_time import Nap
 from simulation.bodies import POOL
-from support.http import Heard, ask
 
 if TYPE_CHECKING:
     from simulation.town import Town
@@ -83,10 +82,6 @@ class Replica(Mortal):
     def serves(self) -> bool:
         """Tell whether it takes commands."""
         return self.alive and (self.engine is None or self.engine.main is not None)
-
-    async def ask(self, verb: str, path: str, body: bytes, query: Any, headers: Any) -> Heard:
-        """Answer a request; for `spawn`."""
-        return await ask(self.body.door, verb, path, body=body, query=query, headers=headers)
 
     def die(self) -> None:
         """End, and be started again a little later by whoever watches processes."""

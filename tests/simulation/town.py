@@ -169,7 +169,7 @@ class Town:
         replica = self.dice.choice(living)
         if not replica.gate.is_set() and len(living) > 1 and self.dice.random() < 0.5:
             replica = next(r for r in living if r is not replica)
-        request = replica.spawn(replica.ask(verb, path, body, query or {}, headers))
+        request = replica.spawn(replica.body.door.ask(verb, path, body, query or {}, headers))
         if not await self._ends(request, within) or request.cancelled():
             return None
         if error := request.exception():

@@ -184,10 +184,10 @@ class Executor:
     async def _take(self) -> list[Item]:
         self._waiting.clear()
         if not self._queue and not self.stopping:
-            try:
-                async with asyncio.timeout(self.lease / 3):  # 3.11's wait_for can swallow a cancellation
-                    await self._waiting.wait()
-            except TimeoutError:
+            idle = asyncio.get_running_loop().call_later(self.lease / 3, self._waiting.set)
+            await self._waiting.wait()
+            idle.cancel()
+            if not self._queue:
                 return []  # an idle owner rewrites its head: that is its lease
         batch: list[Item] = []
         size = 0

@@ -6,6 +6,7 @@ ever, a raw `/` cannot be read back by path. Parts beyond 100 bytes are hashed. 
 
 import hashlib
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 PART_BYTES = 100
@@ -16,6 +17,7 @@ BATCH_BYTES = 1024 * 1024
 REQUEST_BYTES = 1024 * 1024
 TRANSACTION_BYTES = 3 * 1024 * 1024  # daprd refuses 4 MiB
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,100}")
+NAMES = 4096  # keys that are kept, for each is asked for several times in a batch
 MAX_INTEGER = 2**53 - 1  # beyond it, digits are lost on the way
 
 
@@ -44,11 +46,13 @@ def record(lane: int, number: int) -> str:
     return f"journal:{lane}:{number}"
 
 
+@lru_cache(NAMES)
 def document(kind: str, name: str) -> str:
     """A document of an aggregate or a local copy."""
     return f"doc:{part(kind)}:{part(name)}"
 
 
+@lru_cache(NAMES)
 def inbox(message_id: str) -> str:
     """The mark that a message was handled."""
     return f"inbox:{part(message_id)}"
