@@ -98,7 +98,7 @@ def _lived(town: Town, flow: str, forced: Any) -> list[str]:
         town.start(customer.shop())
         settle(town, QUIET_WITHIN)
         calm(town)
-        town.forced = lambda *_: None
+        town.forced = None
         town.run(customer.look())
         if customer.status not in ends:
             return [*town.wrong, f"it ended {customer.status}"]

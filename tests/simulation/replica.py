@@ -96,11 +96,12 @@ class Replica(Mortal):
             await self.engine.drain()
         self.die()
 
-    def strike(self, verb: Verb, subject: Any) -> Fault | None:
-        """Find the trouble for a call, and write the call down."""
-        fault = self.town.forced(self, verb, subject) or (self._next(verb) if self.slot.armed else None)
-        self.town.record(self.tag, verb, subject, fault)
-        return fault
+    def fault(self, verb: Verb, subject: Any) -> Fault | None:
+        """Find the trouble for a call, and write the call down; for the sidecar."""
+        town = self.town
+        fault = town.forced(self, verb, subject) if town.forced else self._next(verb) if self.slot.armed else None
+        town.story.append((town.loop.now, self.tag, verb, subject, fault))
+        return fault if self.gate.is_set() else self.held(fault)
 
     def _next(self, verb: Verb) -> Fault | None:
         for armed in self.slot.armed:
@@ -138,14 +139,15 @@ class Wire(MortalSidecar):
             process, town.stores[process.service_name], town.broker, clock=town.loop.time, apps=apps,
             bindings={"mail": town.mailbox.bind},
         )  # fmt: skip
-        self._loop, self._chance = town.loop, town.dice.random
+        self._chance = town.dice.random
+        self._ways_back = [Nap(town.loop, seconds) for seconds in TRAVELS]
+        self._ways = [nap if seconds else AT_ONCE for nap, seconds in zip(self._ways_back, TRAVELS, strict=True)]
 
     def _travel(self) -> Nap | AtOnce:
-        seconds = TRAVELS[int(self._chance() * len(TRAVELS))]
-        return Nap(self._loop, seconds) if seconds else AT_ONCE
+        return self._ways[int(self._chance() * len(TRAVELS))]
 
     def _return(self) -> Nap:
-        return Nap(self._loop, TRAVELS[int(self._chance() * len(TRAVELS))])
+        return self._ways_back[int(self._chance() * len(TRAVELS))]
 
     async def _leave(self, fault: Fault) -> None:
         if fault is NONE:

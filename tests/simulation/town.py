@@ -72,7 +72,7 @@ class Town:
         self.away: dict[str, float] = {}
         self.in_hand = 0  # what will still happen by itself
         self.calm = False
-        self.forced: Callable[[Replica, Verb, Any], Fault | None] = lambda *_: None
+        self.forced: Callable[[Replica, Verb, Any], Fault | None] | None = None  # instead of what is armed
         self.broker = Broker(self, SUBSCRIBERS)
         self.bank, self.mailbox = Bank(self), Mailbox()
         self.apps: dict[str, App] = {"bank": self.bank.answer}

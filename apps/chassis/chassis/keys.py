@@ -31,6 +31,7 @@ def part(text: str) -> str:
     return "~" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+@lru_cache(NAMES)
 def key(kind: str, *parts: str | int) -> str:
     """Build a state key: `key("doc", "order", "1/2")` is `doc:order:1%2F2`."""
     return ":".join((kind, *(part(str(p)) for p in parts)))

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from orjson import Fragment
 
 from chassis import wire
 from chassis.operations.circuits import Circuits
@@ -38,6 +37,7 @@ App = Callable[[str, bytes | None, Mapping[str, str], Mapping[str, str], str], A
 Binding = Callable[[str, str, Mapping[str, str]], None]  # operation, data, metadata
 
 
+NOBODY = Answer(500, b'{"errorCode":"ERR_DIRECT_INVOKE"}')
 MANY = 500  # operations: fewer are measured by their values alone
 
 
@@ -58,22 +58,22 @@ class MemoryStore:
 
     def read(self, keys: Sequence[str], now: float) -> dict[str, Stored]:
         """Return what is there and not expired."""
-        found = {}
-        for key in keys:
-            row = self.rows.get(key)
-            if row is not None and (row.expires is None or row.expires > now):
-                found[key] = Stored(orjson.loads(row.value), row.etag)
-        return found
+        rows = self.rows
+        return {
+            key: Stored(orjson.loads(row.value), row.etag)
+            for key in keys
+            if (row := rows.get(key)) and (row.expires is None or row.expires > now)
+        }
 
     def apply(self, operations: Sequence[Operation], now: float) -> None:
         """Apply all or none, in order; a later operation sees the earlier ones."""
         before = [(operation.key, self.rows.get(operation.key)) for operation in operations]
         try:
             for operation in operations:
-                if isinstance(operation, Delete):
-                    self._delete(operation)
-                else:
+                if isinstance(operation, Put):
                     self._put(operation, now)
+                else:
+                    self._delete(operation)
         except ETagMismatch:
             self._undo(before)
             raise
@@ -101,7 +101,8 @@ class MemoryStore:
             raise ETagMismatch(f"{put.key} exists")
         self._etag += 1
         expires = now + put.ttl if put.ttl and put.ttl > 0 else None
-        self.rows[put.key] = _Row(orjson.dumps(put.value), f"etag-{self._etag}", expires)
+        value = put.value if isinstance(put.value, bytes) else orjson.dumps(put.value)  # bytes are JSON already
+        self.rows[put.key] = _Row(value, f"etag-{self._etag}", expires)
 
     def _delete(self, delete: Delete) -> None:
         present = self.rows.get(delete.key)  # like SQLite's, this does not look whether the row has expired
@@ -162,7 +163,7 @@ class MemorySidecar(Sidecar):
     ) -> Answer:
         """Call one of `apps`; an unknown one is a 500, as from daprd."""
         fault = await self._enter("invoke", (app, method))
-        answer = Answer(500, b'{"errorCode":"ERR_DIRECT_INVOKE"}')
+        answer = NOBODY
         for _ in range((1 + fault.twice) if app in self.apps and fault.happens else 0):
             answer = await self.apps[app](method, body, query or {}, headers or {}, verb)
         await self._leave(fault)
@@ -195,10 +196,12 @@ class MemorySidecar(Sidecar):
             outcome = await self._troubled(fault, action)
         else:  # nearly always, so in few steps
             await self._travel()
-            self._must_live()
+            if self.crashed:
+                raise Crashed
             outcome = _outcome(action)
             await self._return()
-            self._must_live()
+            if self.crashed:
+                raise Crashed
         if isinstance(outcome, SidecarError):
             raise outcome
         return outcome
@@ -258,7 +261,7 @@ def _sent(operations: Sequence[Operation]) -> list[Operation]:
     if sum(map(len, values)) > wire.BODY_BYTES // 2 or len(values) > MANY:
         wire.transaction(operations)
     return [
-        Put(each.key, Fragment(value), each.etag, each.insert, each.ttl) if isinstance(each, Put) else each
+        Put(each.key, value, each.etag, each.insert, each.ttl) if isinstance(each, Put) else each
         for each, value in zip(operations, values, strict=True)
     ]
 
@@ -271,7 +274,6 @@ def _outcome(action: Callable[[], T]) -> T | SidecarError:
 
 
 def _legal(keys: Sequence[str]) -> Sequence[str]:
-    bad = [key for key in keys if "||" in key]
-    if bad:
-        raise Refused(f"{bad[0]!r} has Dapr's own separator in it")
+    if "||" in "\0".join(keys):
+        raise Refused(f"{[key for key in keys if '||' in key][0]!r} has Dapr's own separator in it")
     return keys

@@ -37,9 +37,11 @@ class Mortal:
     def fault(self, verb: Verb, subject: Any) -> Fault | None:
         """Hold calls back while frozen; for the sidecar."""
         fault = self.strike(verb, subject)
-        if not self.gate.is_set():
-            return replace(fault or Fault(), before=self.gate)
-        return fault
+        return fault if self.gate.is_set() else self.held(fault)
+
+    def held(self, fault: Fault | None) -> Fault:
+        """Return what happens to a call of a frozen process."""
+        return replace(fault or Fault(), before=self.gate)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something as this process's."""

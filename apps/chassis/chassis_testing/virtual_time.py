@@ -9,77 +9,43 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from heapq import heappop, heappush
 from typing import Any
 
 SCATTER = 2654435761  # odd, so that all places differ: timers of one moment swap theirs, in every run alike
+ONCE = (None,)
 
 
-class Call:
-    """What is to be called, now or at a time; asyncio's own handle does much that nobody needs here."""
+class Call(list[Any]):
+    """What is to be called, with what, in which context; asyncio's own handle does much that nobody needs here."""
 
-    __slots__ = ("args", "callback", "context", "off")
-
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
-    ) -> None:
-        """`context` is the caller's, where none is given."""
-        self.callback, self.args, self.off = callback, args, False
-        self.context = contextvars.copy_context() if context is None else context
+    __slots__ = ()
 
     def cancel(self) -> None:
         """Call nothing."""
-        self.off = True
+        self[0] = None
 
     def cancelled(self) -> bool:
         """Tell whether nothing will be called."""
-        return self.off
+        return self[0] is None
 
 
 class Nap:
-    """What a task waits for when it sleeps: the timer wakes it itself, without a future in between."""
+    """A sleep without a future and a timer of its own; one may be slept many times. A task cannot be woken from it."""
 
-    __slots__ = ("_asyncio_future_blocking", "_loop", "_off", "_seconds", "_timer", "_wake")
+    __slots__ = ("_loop", "_seconds")
 
     def __init__(self, loop: "VirtualLoop", seconds: float) -> None:
-        """Nothing happens before it is awaited."""
-        self._loop, self._seconds, self._off, self._asyncio_future_blocking = loop, seconds, False, False
+        """Nothing happens before it is awaited; a nap of no time lets others run."""
+        self._loop, self._seconds = loop, seconds
 
-    def __await__(self) -> Generator["Nap | None", None, None]:
-        """Wait; a nap of no time lets others run."""
-        if not self._seconds:
-            yield
-            return
-        self._asyncio_future_blocking = True
-        try:
-            yield self
-        finally:
-            del self._timer, self._wake  # which hold us
-
-    def get_loop(self) -> "VirtualLoop":
-        """Tell a task whose this is."""
-        return self._loop
-
-    def add_done_callback(self, wake: Callable[["Nap"], object], *, context: contextvars.Context) -> None:
-        """Take the task's own wake-up call."""
-        self._wake = wake, context
-        self._timer = self._loop.call_later(self._seconds, wake, self, context=context)
-
-    def cancel(self, msg: object = None) -> bool:
-        """Wake the task at once, to be cancelled."""
-        if self._timer.off:
-            return False
-        self._off = self._timer.off = True
-        wake, context = self._wake
-        self._loop.call_soon(wake, self, context=context)
-        return True
-
-    def result(self) -> None:
-        """Tell a task how it went."""
-        if self._off:
-            raise asyncio.CancelledError
+    def __await__(self) -> Iterator[None]:  # type: ignore[override] - it has nothing to give
+        """Let the task's next step, which it asks for now, come later."""
+        self._loop.pause = self._seconds
+        return iter(ONCE)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -92,19 +58,34 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Begin at `now`."""
         super().__init__()
         self.now = now
+        self.pause = 0.0  # before what is called soon next
         self._calls: deque[Call] = deque()
         self._timers: list[tuple[float, int, Call]] = []  # a heap; those of one moment come in no order
         self._made = 0
+
+    get_debug = staticmethod(bool)  # type: ignore[assignment] - no, in one step
 
     def time(self) -> float:
         """Tell the virtual time."""
         return self.now
 
+    def create_future(self) -> "asyncio.Future[Any]":
+        """Make one."""
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, *, name: object = None, context: contextvars.Context | None = None) -> Any:
+        """Make one."""
+        factory: Any = self.get_task_factory()
+        return factory(self, coro, context=context) if factory else asyncio.Task(coro, loop=self, context=context)
+
     def call_soon(  # type: ignore[override] - anything that can be cancelled serves as a handle
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Call:
-        """Call in this turn's end."""
-        call = Call(callback, args, context)
+        """Call when all that waits for its turn has been called."""
+        if self.pause:
+            seconds, self.pause = self.pause, 0.0
+            return self.call_at(self.now + seconds, callback, *args, context=context)
+        call = Call((callback, args, copy_context() if context is None else context))
         self._calls.append(call)
         return call
 
@@ -118,7 +99,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Call:
         """Call when it is `when`."""
-        call = Call(callback, args, context)
+        call = Call((callback, args, copy_context() if context is None else context))
         self._made += 1
         heappush(self._timers, (when, self._made * SCATTER % 2**32, call))
         return call
@@ -127,44 +108,31 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Nobody sleeps who would have to be woken."""
 
     def _run_once(self) -> None:
-        """Run until somebody stops the loop."""
+        """Run until somebody stops the loop; where nothing can run, move the clock to the next timer."""
+        calls, timers = self._calls, self._timers
         while not self._stopping:  # type: ignore[attr-defined] - asyncio's own
-            self._due()
+            if calls:
+                callback, args, context = calls.popleft()
+            elif timers:
+                when, _, (callback, args, context) = heappop(timers)
+                if callback and when > self.now:
+                    self.now = when
+            else:
+                raise RuntimeError("nothing is ready and no timer is set: everything waits for something else")
+            if callback is None:
+                continue
             try:
-                self._turn(self._calls)
+                context.run(callback, *args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001 - as asyncio does
                 self.call_exception_handler({"message": "exception in a callback", "exception": error})
-
-    @staticmethod
-    def _turn(calls: deque[Call]) -> None:
-        for _ in range(len(calls)):
-            call = calls.popleft()
-            if not call.off:
-                call.context.run(call.callback, *call.args)
 
     def close(self) -> None:
         """Forget what was still to come."""
         self._calls.clear()
         self._timers.clear()
         super().close()
-
-    def nap(self, seconds: float) -> "Nap":
-        """Sleep, in half the steps of asyncio's."""
-        return Nap(self, seconds)
-
-    def _due(self) -> None:
-        """Make ready what is due; where nothing can run, move the clock to the next timer."""
-        timers, calls = self._timers, self._calls
-        while timers and timers[0][2].off:
-            heappop(timers)
-        if not calls:
-            if not timers:
-                raise RuntimeError("nothing is ready and no timer is set: everything waits for something else")
-            self.now = max(self.now, timers[0][0])
-        while timers and timers[0][0] <= self.now:
-            calls.append(heappop(timers)[2])
 
 
 @contextmanager
