@@ -6,7 +6,7 @@ read an older head can never commit again. That single rule gives fencing, verdi
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -35,11 +35,15 @@ class Head:
 
     def rewritten(self, **changes: Any) -> "Head":
         """Return a copy under a new commit id."""
-        return replace(self, commit=uuid4().hex, **changes)
+        return Head(**{**self.value(), "commit": uuid4().hex, **changes})
 
     def value(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {name: getattr(self, name) for name in self.__slots__}  # asdict takes ten times as long
+        return {
+            "journal_id": self.journal_id, "owner": self.owner, "epoch": self.epoch, "tail": self.tail,
+            "commit": self.commit, "published": self.published, "followers": self.followers,
+            "dead_letters": self.dead_letters,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

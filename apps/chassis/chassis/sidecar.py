@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -46,16 +46,14 @@ class Unanswered(SidecarError):
     """It was sent and may have happened, now or later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A value read from the store. `etag` is opaque: compare it, never look into it."""
 
     value: Any
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """Write a JSON value (never null).
 
     With `etag`: only if the stored one still has it. With `insert`: only if the key is absent. With neither: always.
@@ -69,8 +67,7 @@ class Put:
     ttl: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Remove a key; with `etag` only if the stored value still has it. An absent key is no error without `etag`."""
 
     key: str

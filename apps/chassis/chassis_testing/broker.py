@@ -13,7 +13,7 @@ from chassis.keys import MAX_INTEGER
 from chassis.sidecar import Entry, Refused
 
 Subscriber = Callable[[str, dict[str, Any]], Awaitable[bool]]
-_DIFFERENT = re.compile(rb"[:,\[]-?(?:\d+\.0+[,}\]]|[\d.]+e|\d{16}|(?<=-)0[,}\]])")  # that Go writes otherwise
+_DIFFERENT = re.compile(rb"[:,\[]-?\d(?:\d*\.0+[,}\]]|[\d.]*e|\d{15}|(?<=-0)[,}\]])")  # that Go writes otherwise
 _WHOLE = re.compile(rb'(?<![\\:,\[{])":-?\d{1,15}\.0(?=[,}\]])')  # of these, whole numbers behind a key: most of all
 DIGITS = len(str(MAX_INTEGER))
 WHOLE = 1e21  # Go writes larger floats with an exponent
@@ -92,7 +92,7 @@ def as_stored(value: Any) -> bytes:
 def _written_by_go(data: bytes) -> bytes:
     """Rewrite numbers; what is not plainly a value behind a key is left to a parser."""
     if data[0] not in b"{[":
-        return _reparsed(data)
+        return data if data.isdigit() and len(data) < DIGITS else _reparsed(data)
     if b".0" in data:
         data = _WHOLE.sub(_without_fraction, data)
     return data if _DIFFERENT.search(data) is None else _reparsed(data)

@@ -33,12 +33,14 @@ class Money:
             return value
         if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
             raise ValueError("an amount is a decimal number")  # noqa: TRY004 - pydantic turns ValueError into a problem
+        if isinstance(value, int):
+            return cls(value * 10**PLACES)
         return cls(_minor_of_float(value) if isinstance(value, float) else _minor(value))
 
     @property
     def number(self) -> float:
         """The JSON number with at most two places; the way back through `parse` is exact."""
-        return float(str(self))
+        return self.minor / 10**PLACES  # a quotient is rounded to the nearest double, as is a decimal that is read
 
     def __str__(self) -> str:
         whole, cents = divmod(self.minor, 10**PLACES)

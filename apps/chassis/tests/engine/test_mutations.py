@@ -43,7 +43,7 @@ def _no_head_etag(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def operations(self: Draft, head: Any, record: Any) -> Any:
         return [
-            dataclasses.replace(o, etag=None) if o.key.startswith("head:") else o for o in original(self, head, record)
+            o._replace(etag=None) if o.key.startswith("head:") else o for o in original(self, head, record)
         ]
 
     monkeypatch.setattr(Draft, "operations", operations)
@@ -54,7 +54,7 @@ def _no_document_etags(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def operations(self: Draft, head: Any, record: Any) -> Any:
         return [
-            dataclasses.replace(o, etag=None, insert=False) if isinstance(o, Put) and o.key.startswith("doc:") else o
+            o._replace(etag=None, insert=False) if isinstance(o, Put) and o.key.startswith("doc:") else o
             for o in original(self, head, record)
         ]
 
