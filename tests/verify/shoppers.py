@@ -21,6 +21,9 @@ ENDED = {"confirmed", "cancelled"}
 ACCEPTED = 202
 BROKEN = 0  # in place of a status: no answer came
 AGAIN_AFTER = 0.2  # s until a request that was not answered is repeated
+PATIENT = (
+    2.0  # s; who is told to come again waits that long at most, or a slow machine would see nothing but repetitions
+)
 GLANCES = (0.2, 0.4, 0.8, 1.6)  # s until an order is looked at again; then always the last
 PATIENCE = 30.0  # s for an answer
 SHOWN = 20
@@ -137,21 +140,21 @@ class Shoppers:
         item = {"sku": SKUS[number % len(SKUS)], "quantity": 1}
         order, key = {"userId": f"user-{1 + number % USERS}", "items": [item]}, str(uuid4())
         while True:
-            status, told = await self._ask("POST", "orders", order, key)
+            status, told, again_after = await self._ask("POST", "orders", order, key)
             if status == ACCEPTED:
                 return told["orderId"]
             if not _failed(status):
                 self.wrong.append(f"an order was answered {status}: {told}")
             if not (self.persistent and _failed(status)):
                 return None
-            await asyncio.sleep(AGAIN_AFTER)
+            await asyncio.sleep(again_after)
 
     async def _look(self, name: str) -> None:
         order, glance = self.placed[name], 0
         while order.ended is None:
             await asyncio.sleep(GLANCES[min(glance, len(GLANCES) - 1)])
             glance += 1
-            status, told = await self._ask("GET", f"orders/{name}")
+            status, told, _ = await self._ask("GET", f"orders/{name}")
             if status == 200:
                 self.see(name, order, told["status"])
             elif not _failed(status):
@@ -166,19 +169,23 @@ class Shoppers:
         if status in ENDED:
             order.ended = time.monotonic()
 
-    async def _ask(self, verb: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+    async def _ask(self, verb: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any, float]:
+        """Return status, body, and when to ask again if that was a failure."""
         assert self._http
+        again_after = AGAIN_AFTER
         headers = {"Idempotency-Key": key} if key else {}
         try:
             async with self._http.request(verb, f"{self.url}/api/v1/{path}", json=body, headers=headers) as answer:
                 told, status = await answer.json(content_type=None), answer.status
-                self.unhinted += _failed(status) and "retry-after" not in answer.headers
+                if hint := answer.headers.get("retry-after"):
+                    again_after = min(float(hint), PATIENT)
+                self.unhinted += _failed(status) and not hint
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             told, status = repr(error), BROKEN
         self.answers[verb, status] += 1
         if _failed(status) and len(self.shown) < SHOWN:
             self.shown.append(f"{time.strftime('%H:%M:%S')} {verb} {path} {status or 'no answer'} {told}")
-        return status, told
+        return status, told, again_after
 
 
 def _failed(status: int) -> bool:
