@@ -18,13 +18,15 @@ SETTINGS = {
     "LEASE": "3",  # an idle service writes down how far it is every third of it, which the auditor waits for
 }
 TOLD = pytest.StashKey[list[str]]()
+OTHERS = pytest.StashKey[float]()  # what the machine did before the first test: the load average of a minute
 
 Tell = Callable[[str], None]
 
 
 @pytest.fixture(scope="package")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Run the system; whatever happens, no process of it is left."""
+    request.config.stash[OTHERS] = os.getloadavg()[0]
     with running(tmp_path_factory.mktemp("verify") / "shop", SETTINGS) as installation:
         yield installation
 
@@ -50,8 +52,8 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Print the report; with VERIFY_WRITES set and all well, write it into docs/reliability.md too."""
     told = config.stash.get(TOLD, [])
-    for line in told:
+    head = f"Run of {report.today()}, {os.cpu_count()} cores, beside a load of {config.stash.get(OTHERS, 0.0):.1f}:"
+    for line in (head, *told) if told else ():
         terminalreporter.write_line(line)
     if told and exitstatus == pytest.ExitCode.OK and "VERIFY_WRITES" in os.environ:
-        head = f"Run of {report.today()}, {os.cpu_count()} cores:"
         report.write("real processes", [head, "", "```", *"\n".join(told).strip().splitlines(), "```"])
