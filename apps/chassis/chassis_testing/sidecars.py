@@ -59,15 +59,20 @@ IN_MEMORY = component("pubsub", "pubsub.in-memory")
 
 
 def find_daprd() -> Path | None:
-    """Look at `DAPRD`, then where the launcher finds or has built one (never builds here), then PATH."""
-    if named := os.environ.get("DAPRD"):
-        return Path(named)
+    """Return the one that the launcher would run, if it need not be built; without our launcher `DAPRD` or PATH's.
+
+    A test fails where `DAPRD` names something unusable.
+    """
     try:
-        runtime, home = importlib.import_module("outrigger.runtime"), importlib.import_module("outrigger.home")
-        return runtime.find_installed() or runtime.built(home.find_home())
+        runtime, home, errors = (importlib.import_module(f"outrigger.{name}") for name in ("runtime", "home", "errors"))
     except ImportError:
-        found = shutil.which("daprd")
+        found = shutil.which(os.environ.get("DAPRD") or "daprd")
         return Path(found) if found else None
+    try:
+        return runtime.present(home.find_home())
+    except errors.LauncherError as error:
+        refusal = str(error)
+    pytest.fail(refusal, pytrace=False)
 
 
 def require_daprd() -> Path:

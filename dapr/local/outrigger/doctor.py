@@ -16,7 +16,7 @@ from outrigger.instance import lock_path, refusal
 from outrigger.java import find_java
 from outrigger.plan import kinds_of
 from outrigger.ports import require_free
-from outrigger.runtime import find_installed
+from outrigger.runtime import present
 from outrigger.runtime_build import built
 from outrigger.servers import LOOKS, NAMES
 from outrigger.state import read_run
@@ -67,7 +67,7 @@ def _template(home: Home) -> str:
 
 
 def _daprd(home: Home) -> str:
-    if found := find_installed() or built(home):
+    if found := present(home):
         return str(found)
     return f"not there yet; `make setup` builds it once (some minutes) with {find_go()}"
 

@@ -1,7 +1,7 @@
 """Finding daprd: one that is installed, else the pinned one from the cache, else built from `dapr/runtime`.
 
 Order: the path in `DAPRD`, PATH, `~/.dapr/bin` (where `dapr init` puts it), the cache. Any version from 1.14 on is
-taken.
+taken, and nothing else in this project asks which it is (`tests/architecture/test_versions.py`).
 """
 
 import os
@@ -28,15 +28,18 @@ def daprd(home: Home | None = None) -> Path:
     Raises `LauncherError` if `DAPRD` names something unusable or the build fails.
     """
     where = home or find_home()
-    if installed := find_installed():
-        return installed
-    return built(where) or build(where)
+    return present(where) or build(where)
+
+
+def present(home: Home) -> Path | None:
+    """Return the daprd that a run would use; None where it would have to be built first."""
+    return find_installed() or built(home)
 
 
 def find_installed() -> Path | None:
     """Return an installed daprd of a version we can use; says so on stderr if we do not test that version."""
     if named := os.environ.get("DAPRD"):
-        return _accept_named(Path(named).expanduser())
+        return _named(Path(named).expanduser())
     for candidate in _usual_places():
         version = version_of(candidate)
         if version and version >= OLDEST:
@@ -47,11 +50,7 @@ def find_installed() -> Path | None:
 
 def version_of(binary: Path) -> Version | None:
     """Ask a daprd for its version; None if it does not answer with one."""
-    try:
-        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return parse_version(done.stdout)
+    return parse_version(_answer(binary))
 
 
 def parse_version(text: str) -> Version | None:
@@ -60,14 +59,34 @@ def parse_version(text: str) -> Version | None:
     return tuple(int(part) for part in found.groups()) if found else None
 
 
-def _accept_named(binary: Path) -> Path:
-    version = version_of(binary)
-    if version is None:
-        raise LauncherError(f"DAPRD is {binary}, which does not answer to --version: point it at a daprd or unset it.")
-    if version < OLDEST:
-        raise LauncherError(f"DAPRD is {binary} of version {_dotted(version)}; 1.14 or later is needed.")
+def _answer(binary: Path) -> str:
+    try:
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def _named(binary: Path) -> Path:
+    """Return the one that `DAPRD` names, if it will do."""
+    answer = _answer(binary) if binary.is_absolute() and os.access(binary, os.X_OK) else ""
+    version = parse_version(answer)
+    if version is None or version < OLDEST:
+        raise LauncherError(f"DAPRD is {binary}{_complaint(binary, answer)}.")
     _notice(binary, version)
     return binary.resolve()
+
+
+def _complaint(binary: Path, answer: str) -> str:
+    if not binary.is_absolute():
+        return ": give its whole path, for what is started here works in other folders"
+    if not binary.is_file():
+        return ", and there is no such file"
+    if not os.access(binary, os.X_OK):
+        return ", which may not be executed"
+    said = answer.strip().partition("\n")[0]
+    told = f"its answer to --version is {said!r}" if said else "it does not answer to --version"
+    return f"; {told}, and a daprd of 1.14 or later is needed"
 
 
 def _usual_places() -> Iterator[Path]:

@@ -90,13 +90,41 @@ def test_daprd_named_in_the_environment_comes_first(
     assert runtime.daprd(home) == named
 
 
-@pytest.mark.parametrize(("version", "said"), [("1.9.0", "1.14 or later is needed"), ("hello", "does not answer")])
+def test_a_path_of_two_words_will_do(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = fake_daprd(tmp_path / "my files/another name", "1.18.0")
+    monkeypatch.setenv("DAPRD", str(named))
+    assert runtime.daprd(home) == named
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("1.9.0", "its answer to --version is '1.9.0', and a daprd of 1.14 or later is needed"),
+        ("edge", "its answer to --version is 'edge', and a daprd of 1.14 or later is needed"),
+        ("", "it does not answer to --version, and a daprd of 1.14 or later is needed"),
+    ],
+)
 def test_a_useless_one_named_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, said: str
 ) -> None:
-    monkeypatch.setenv("DAPRD", str(fake_daprd(tmp_path / "mine/daprd", version)))
-    with pytest.raises(LauncherError, match=said):
+    binary = fake_daprd(tmp_path / "mine/daprd", version)
+    assert refusal(str(binary), monkeypatch) == f"DAPRD is {binary}; {said}."
+
+
+def test_one_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere, text = tmp_path / "nowhere", tmp_path / "text"
+    text.write_text("1.14.0")
+    assert refusal(str(nowhere), monkeypatch) == f"DAPRD is {nowhere}, and there is no such file."
+    assert refusal(str(tmp_path), monkeypatch) == f"DAPRD is {tmp_path}, and there is no such file."
+    assert refusal(str(text), monkeypatch) == f"DAPRD is {text}, which may not be executed."
+    assert "give its whole path" in refusal("bin/daprd", monkeypatch)
+
+
+def refusal(named: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("DAPRD", named)
+    with pytest.raises(LauncherError) as refused:
         runtime.find_installed()
+    return str(refused.value)
 
 
 def test_else_it_is_built_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
