@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ brokers: setup ## What each broker does behind a sidecar, one by one (about ten 
 	@.venv/bin/outrigger runtime --broker kafka >/dev/null
 	.venv/bin/pytest -q -m conformance
 	@PYTHONPATH=tests .venv/bin/python -m brokers
+
+containers: setup ## One broker and PostgreSQL in containers, by testcontainers; BROKER=redis|rabbitmq|kafka; installs Debian's engine if none answers
+	@PYTHONPATH=tests .venv/bin/python -m servers $(if $(BROKER),--broker $(BROKER))
 
 SEEDS := 10000
 SEED :=

@@ -7,6 +7,12 @@ import pytest
 from brokers.book import Book
 from brokers.side import Side, side_on
 from outrigger.choice import Broker
+from servers.engine import used
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where brokers and their sidecars ran."""
+    terminalreporter.write_line(f"Brokers, stores and sidecars that tests started one by one: {used()}")
 
 
 @pytest.fixture(scope="class")

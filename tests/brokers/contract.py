@@ -10,7 +10,8 @@ from typing import ClassVar
 import pytest
 
 from brokers.book import Book
-from brokers.side import DROP, GRAVE, RETRY, SUCCESS, Side, fresh
+from brokers.consumer import DROP, GRAVE, RETRY, SUCCESS
+from brokers.side import Side, fresh
 from chassis.daprd import Daprd
 from chassis.keys import EVENT_BYTES
 from chassis.sidecar import Entry, Refused
@@ -113,7 +114,7 @@ class Contract:
         side.consumer.stop()
         side.publish(names)
         side.server.end()
-        side.restart_server()
+        side.server.start()
         side.consumer.start()
         arrived = lambda name: side.consumer.times(name) or side.consumer.times(name, GRAVE)  # noqa: E731
         eventually(lambda: all(map(arrived, names)), within=90, what="all have come, on one of two ways")
@@ -123,7 +124,7 @@ class Contract:
         side.server.kill()
         names = fresh(10)
         assert side.publish(names), "a broker that is not there took everything"
-        side.restart_server()
+        side.server.start()
         side.surely(names)
         eventually(lambda: side.consumer.has(names), within=60, what="all have come")
         book.note(self.broker, "published while the broker is down", "not taken; taken and delivered once it is back")
@@ -135,7 +136,7 @@ class Contract:
         side.server.end()
         side.sidecar.start()
         side.sidecar.wait()
-        side.restart_server()
+        side.server.start()
         side.sidecar.start()
         side.gets_through(within=60)
         book.note(self.broker, "no broker when the sidecar starts", "the sidecar ends; started again later, it works")

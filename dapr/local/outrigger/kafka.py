@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -29,7 +29,10 @@ VERSION = "4.4.0"
 PARTITIONS = 8  # of every topic: each is delivered one bulk at a time
 FETCHED_WHEN_USED = "fetched when it is first used (once; 43 MB)"
 TITLE = f"Fetching Kafka {VERSION} (once; 43 MB)"
-_HEAP = "256m"
+FLAGS = (
+    *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
+    *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"),
+)
 _API_VERSIONS = bytes.fromhex("0000000a 0012 0000 00000001 ffff")  # the first question of every client
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
@@ -56,7 +59,7 @@ def kafka(home: Home, ports: tuple[int, int], services: Sequence[str]) -> Part:
     command = Command("kafka", find_java(), argv, folder, dict(os.environ), home.logs / "kafka.log")
     return Part(
         command,
-        partial(_answers, ports[0]),
+        partial(answers, ports[0]),
         {("pubsub.kafka", "brokers"): f"{LOOPBACK}:{ports[0]}"},
         prepare=partial(_prepare, home, settings, ports, services),
     )
@@ -91,18 +94,14 @@ def _fetch(progress: Progress) -> Path:
 
 
 def _java() -> tuple[str, ...]:
-    return (
-        *("java", f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
-        *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"),
-        *("-cp", f"{_place()}{os.sep}*"),
-    )
+    return ("java", *FLAGS, "-cp", f"{_place()}{os.sep}*")
 
 
 def _prepare(home: Home, settings: Path, ports: tuple[int, int], services: Sequence[str]) -> None:
     """Write its settings; a new folder becomes a cluster of its own."""
     log = settings.parent / "log"
     settings.touch(0o600)
-    settings.write_text("\n".join(f"{key}={value}" for key, value in _settings(home, log, ports, services).items()))
+    settings.write_text(properties(passwords(home.credentials, services), log, ports))
     if (log / "meta.properties").is_file():
         return
     cluster = secrets.token_urlsafe(16)
@@ -112,15 +111,19 @@ def _prepare(home: Home, settings: Path, ports: tuple[int, int], services: Seque
         raise LauncherError(f"Kafka's folder {log} could not be made:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
-def _settings(home: Home, log: Path, ports: tuple[int, int], services: Sequence[str]) -> dict[str, object]:
+def properties(known: Mapping[str, str], log: Path, ports: tuple[int, int], listen: str = LOOPBACK) -> str:
+    """Write the settings of a node that keeps its data in `log` and knows these users with their passwords.
+
+    It listens on `listen`, and tells its clients that it is on the loopback address.
+    """
     clients, controller = ports
-    users = " ".join(f'user_{name}="{word}"' for name, word in passwords(home.credentials, services).items())
-    return {
+    users = " ".join(f'user_{name}="{word}"' for name, word in known.items())
+    settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"CLIENTS://{LOOPBACK}:{clients},CONTROLLER://{LOOPBACK}:{controller}",
+        "listeners": f"CLIENTS://{listen}:{clients},CONTROLLER://{LOOPBACK}:{controller}",
         "advertised.listeners": f"CLIENTS://{LOOPBACK}:{clients}",
         "inter.broker.listener.name": "CLIENTS",
         "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -138,7 +141,9 @@ def _settings(home: Home, log: Path, ports: tuple[int, int], services: Sequence[
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
     }
+    return "\n".join(f"{key}={value}" for key, value in settings.items())
 
 
-async def _answers(port: int) -> bool:
+async def answers(port: int) -> bool:
+    """Ask once whether a Kafka serves there."""
     return bool(await spoken(port, _API_VERSIONS))

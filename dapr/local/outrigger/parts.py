@@ -23,6 +23,10 @@ from outrigger.resources import Addresses
 from outrigger.secretfile import BANK_KEY
 
 BANK = "HTTPEndpoint/bank"
+DURABLE = (
+    *("--appendonly", "yes"),  # fsync once a second: a second that is lost comes back from the journals
+    *("--save", ""),  # no snapshots beside the append-only file
+)
 _PATIENCE = 90.0  # s; a broker reads all that it kept first, and a Java one takes its time
 
 
@@ -52,11 +56,10 @@ def valkey(home: Home, port: int) -> Part:
     folder = home.data / "valkey"
     argv = (
         *("valkey-server", "--bind", LOOPBACK, "--port", str(port)),
-        *("--appendonly", "yes"),  # fsync once a second: a second that is lost comes back from the journals
-        *("--save", ""),  # no snapshots beside the append-only file
+        *DURABLE,
     )
     command = Command("valkey", valkey_server(), argv, folder, dict(os.environ), home.logs / "valkey.log")
-    return Part(command, partial(_pong, port), {("pubsub.redis", "redisHost"): f"{LOOPBACK}:{port}"})
+    return Part(command, partial(pong, port), {("pubsub.redis", "redisHost"): f"{LOOPBACK}:{port}"})
 
 
 def valkey_server() -> Path:
@@ -93,7 +96,7 @@ async def until_answering(part: Part) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _pong(port: int) -> bool:
+async def pong(port: int) -> bool:
     """Send PING to a Redis-like server. While it loads its data it answers, but not PONG."""
     return (await spoken(port, b"PING\r\n")).startswith(b"+PONG")
 

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,10 +42,10 @@ def rabbitmq(home: Home, ports: tuple[int, int, int], services: Sequence[str]) -
         epmd, name="rabbitmq", executable=find_rabbitmq(), argv=("rabbitmq-server",), log=home.logs / "rabbitmq.log"
     )
     return [
-        Part(epmd, partial(_answers, names, _ALIVE)),
+        Part(epmd, partial(answers, names, _ALIVE)),
         Part(
             broker,
-            partial(_answers, port, _HELLO),
+            partial(answers, port),
             {("pubsub.rabbitmq", "hostname"): f"{LOOPBACK}:{port}"},
             prepare=partial(_prepare, home, folder, port, services),
         ),
@@ -94,7 +94,7 @@ def _prepare(home: Home, folder: Path, port: int, services: Sequence[str]) -> No
     """Write its settings, its users, and the queues that must be there before anything is published."""
     definitions = folder / "definitions.json"
     known = passwords(home.credentials, services)
-    _write(definitions, json.dumps(_definitions(home.root / DECLARED, known)))
+    _write(definitions, json.dumps(defined(home.root / DECLARED, known)))
     lines = [
         f"listeners.tcp.1 = {LOOPBACK}:{port}",
         f"load_definitions = {definitions}",
@@ -105,7 +105,8 @@ def _prepare(home: Home, folder: Path, port: int, services: Sequence[str]) -> No
     _write(folder / "rabbitmq.conf", "\n".join(lines) + "\n")
 
 
-def _definitions(declared: Path, known: dict[str, str]) -> dict[str, Any]:
+def defined(declared: Path, known: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a new broker must know: the queues that are declared, and the users with their passwords."""
     queues = json.loads(declared.read_text()) if declared.is_file() else {}
     everything = dict.fromkeys(("configure", "write", "read"), ".*")
     return queues | {
@@ -127,5 +128,6 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-async def _answers(port: int, words: bytes) -> bool:
+async def answers(port: int, words: bytes = _HELLO) -> bool:
+    """Ask once whether a broker serves there, or who else answers to these words."""
     return bool(await spoken(port, words))

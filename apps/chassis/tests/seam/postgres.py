@@ -1,21 +1,23 @@
 """The workbench on PostgreSQL: the server that the launcher would start, and a session that can hold its table."""
 
-import asyncio
 import json
+import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from brokers.side import Process
+from testcontainers.community.postgres import PostgresContainer
+
 from chassis_testing.sidecars import RealDaprd, component
 from outrigger.credentials import make_credentials
 from outrigger.home import Home
-from outrigger.parts import until_answering
-from outrigger.ports import free_ports
+from outrigger.ports import LOOPBACK, free_ports
 from outrigger.postgresql import find_postgresql, postgresql
+from servers.container import publish
+from servers.engine import contained, image
+from servers.process import PartProcess
 
 from .bench import RealBench, Rewrite
 
@@ -64,8 +66,9 @@ class PostgresBench(RealBench):
         try:
             other.tell("BEGIN")
             other.tell("LOCK TABLE state IN EXCLUSIVE MODE")
+            judged = self._judgements()
             yield lambda key, value: self._change(other, key, value)
-            before, judged = other.tell(ROWS), self._judgements()
+            before = other.tell(ROWS)
             other.tell("COMMIT")
             await self._until(lambda: self._judgements() > judged or other.tell(ROWS) != before, "the late commit")
         finally:
@@ -84,21 +87,29 @@ class PostgresBench(RealBench):
 @contextmanager
 def server(root: Path) -> Iterator[str]:
     """Run a server; yields the connection string of the one service that it knows."""
-    home = Home(root)
+    (port,) = free_ports(1)
+    with _in_container(port) if contained() else _as_process(Home(root), port) as string:
+        yield string
+
+
+@contextmanager
+def _in_container(port: int) -> Iterator[str]:
+    password = secrets.token_urlsafe(16)
+    container = PostgresContainer(image("postgresql"), username=APP, password=password, dbname=APP, driver=None)
+    publish(container, container.port, at=port)
+    with container:
+        yield f"host={LOOPBACK} port={port} user={APP} password={password} dbname={APP}"
+
+
+@contextmanager
+def _as_process(home: Home, port: int) -> Iterator[str]:
     make_credentials(home.credentials, [APP])
     home.data.mkdir(parents=True)
-    (port,) = free_ports(1)
     part = postgresql(home, port, [APP])
     make_credentials(home.credentials, [APP], part.credentials)
-    part.prepare()
-    process = Process(part.command)
-    process.start()
-    try:
-        with ThreadPoolExecutor(1) as thread:  # a loop runs in this one
-            thread.submit(asyncio.run, until_answering(part)).result()
+    with closing(PartProcess(part)) as process:
+        process.start()
         yield json.loads((home.credentials / f"{APP}.json").read_text())["postgresql"]
-    finally:
-        process.end()
 
 
 def emptied(string: str) -> str:

@@ -1,6 +1,7 @@
 """What the engine relies on, shown on both sidecars. Where they differ, the in-memory one is wrong."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -211,14 +212,16 @@ class TestKeysAndValues:
 
 
 class TestLateCommits:
-    async def test_a_commit_lands_after_it_timed_out(self, bench: Bench) -> None:
+    async def test_a_commit_may_land_after_it_timed_out_and_then_lands_whole(self, bench: Bench) -> None:
+        """In memory it always does, as on daprd 1.14; 1.18 gives it up with its client."""
         head = await bench.stored("head", 1)
         async with bench.stalled():
             with pytest.raises(Unanswered):
                 await bench.impatient.transact([Put("head", 2, etag=head.etag), Put("record", 2, insert=True)])
             assert (await bench.value("head"), await bench.value("record")) == (1, None)
-        assert (await bench.value("head"), await bench.value("record")) == (2, 2)
-        with pytest.raises(ETagMismatch):  # and who wanted to fence it learns so
+        found = (await bench.value("head"), await bench.value("record"))
+        assert found in {(2, 2), (1, None)}
+        with pytest.raises(ETagMismatch) if found == (2, 2) else nullcontext():  # and who wants to fence it learns so
             await bench.sidecar.transact([Put("head", "fence", etag=head.etag)])
 
     async def test_a_late_commit_dies_if_the_head_was_rewritten_first(self, bench: Bench) -> None:
