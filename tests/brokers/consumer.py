@@ -12,7 +12,7 @@ from typing import Any
 from chassis.service import BULK
 from chassis_testing.sidecars import LOOPBACK
 
-TOPIC, GRAVE = "news", "side-dead"
+TOPIC, GRAVE = "news", "news-dead"
 SUCCESS, RETRY, DROP = "SUCCESS", "RETRY", "DROP"
 SUBSCRIPTIONS = [
     {"pubsubname": "pubsub", "topic": TOPIC, "route": "/events", "bulkSubscribe": BULK, "deadLetterTopic": GRAVE},

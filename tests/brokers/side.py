@@ -29,7 +29,7 @@ from servers.process import PartProcess, Process
 from support.installation import ask, install
 from support.polling import eventually
 
-NAME = "side"
+NAME = "notifications"  # a service of ours: to others resiliency.yaml does not apply
 PUBLISH = f"/v1.0-alpha1/publish/bulk/pubsub/{TOPIC}"
 AT_ONCE = 200  # as the relay publishes
 JSON = {"content-type": "application/json"}
