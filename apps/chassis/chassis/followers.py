@@ -89,7 +89,7 @@ class Relay:
     def __init__(self, sidecar: Sidecar, topic: str) -> None:
         """`topic` is the service's own."""
         self._sidecar, self._topic = sidecar, topic
-        self.failing = False
+        self.failing, self.retried = False, 0  # events that were not taken and are published again
 
     async def follow(self, executor: Executor) -> None:
         """Publish from the mark on."""
@@ -108,6 +108,7 @@ class Relay:
             executor.marks[self.name] = progress.settled
             self.failing = bool(failed) and len(failed) == len(batch)
             if failed:
+                self.retried += len(failed)
                 await self._put_aside(executor, waiting, progress, passed=len(failed) < len(batch))
                 await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_PAUSE) if self.failing else FIRST_PAUSE

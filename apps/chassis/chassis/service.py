@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -76,6 +77,8 @@ class Service:
         )  # fmt: skip
         self.engine = Engine(name, self.rules, self.sidecar, self.settings) if rules else None
         self.walker = Walker(self, self.engine) if self.engine else None
+        self.deliveries: Counter[str] = Counter()  # by topic
+        self.delivering = 0
         self._starters: list[Callable[[Service], Awaitable[None]]] = []
         self._methods: dict[str, Method] = {}
         self.app = self._build()
@@ -230,10 +233,15 @@ class Service:
         if CALLER in request.headers:
             raise Forbidden("events come from the broker, not by service invocation")
         body = orjson.loads(await request.body())
-        if "entries" not in body:
-            await self.deliver(body)
-            return _json({"status": "SUCCESS"})
-        return _json({"statuses": await asyncio.gather(*(self._entry(e) for e in body["entries"]))})
+        self.deliveries[str(body.get("topic"))] += 1
+        self.delivering += 1
+        try:
+            if "entries" not in body:
+                await self.deliver(body)
+                return _json({"status": "SUCCESS"})
+            return _json({"statuses": await asyncio.gather(*(self._entry(e) for e in body["entries"]))})
+        finally:
+            self.delivering -= 1
 
     async def _entry(self, entry: dict[str, Any]) -> dict[str, str]:
         try:

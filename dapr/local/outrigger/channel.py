@@ -1,4 +1,4 @@
-"""The line between `outrigger up` and the supervisor behind it: JSON lines one way, one word the other.
+"""The line between a command and the supervisor: JSON lines one way; from `outrigger up`, one word the other.
 
 When the line is cut without that word, the terminal is gone and the supervisor stops.
 """
@@ -16,14 +16,19 @@ class Kind(StrEnum):
     """What a message of the supervisor is about."""
 
     NOTE = "note"
-    READY = "ready"
+    READY = "ready"  # or done
     FAILED = "failed"
 
 
 def send(channel: socket.socket, kind: Kind, text: str = "") -> None:
     """Say something to the front, if it is still there."""
     with contextlib.suppress(OSError):
-        channel.sendall(json.dumps({"kind": kind, "text": text}).encode() + b"\n")
+        channel.sendall(line(kind, text))
+
+
+def line(kind: Kind, text: str) -> bytes:
+    """Write a message."""
+    return json.dumps({"kind": kind, "text": text}).encode() + b"\n"
 
 
 def receive(channel: socket.socket) -> Iterator[tuple[Kind, str]]:

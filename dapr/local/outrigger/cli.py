@@ -14,13 +14,14 @@ from outrigger import doctor as examination
 from outrigger import faults as troubles
 from outrigger import letters, zipkin
 from outrigger import logs as logfiles
+from outrigger import move as moving
 from outrigger import rebuild as rebuilding
 from outrigger import restart as restarting
 from outrigger import status as states
 from outrigger import up as running
-from outrigger import wipe as wiping
 from outrigger.audit import audit as examine_ledgers
 from outrigger.choice import Broker, Choice, Store
+from outrigger.control import ask
 from outrigger.credentials import make_credentials
 from outrigger.errors import LauncherError
 from outrigger.faults import Mode
@@ -29,8 +30,9 @@ from outrigger.load import Moods, Tally, place_orders
 from outrigger.plan import kinds_of, services_of
 from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
-from outrigger.servers import provide
+from outrigger.servers import BROKERS, provide
 from outrigger.state import current_run
+from outrigger.swap import Swapped
 from outrigger.template import read_template
 
 app = typer.Typer(
@@ -160,12 +162,33 @@ def order(
 
 
 @app.command()
+def swap(
+    broker: Annotated[Broker, typer.Option("--broker", help="The new one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Replace the broker while orders come in; nothing is started again."""
+    run = current_run()
+    provide(kinds_of(find_home(), Choice(broker)) & BROKERS)
+    tell = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    swapped = Swapped.model_validate_json(ask(run, {"change": "swap", "broker": broker}, tell))
+    print(swapped.model_dump_json() if as_json else swapped.told())
+
+
+@app.command()
 def wipe_broker() -> None:
     """Kill the broker and delete its data, under load if you like: what it held comes from the journals."""
-    name = wiping.wipe_broker(find_home(), current_run())
+    name = ask(current_run(), {"change": "wipe-broker"}, print)
     print(
         f"{name} was killed and starts again, empty. What it held is fetched from the journals: see `outrigger logs`."
     )
+
+
+@app.command()
+def move_store(store: Annotated[Store, typer.Option("--store", help="Where to.")]) -> None:
+    """Copy every service's ledger to the other store while nothing runs; the old one stays as it is."""
+    each = lambda service, rows: print(f"{service}: {rows} rows", flush=True)  # noqa: E731
+    source = asyncio.run(moving.move_store(find_home(), store, each))
+    print(f"All of it is on {store}; on {source} it stays as it was. Go on with `outrigger up --store {store}`.")
 
 
 @app.command()

@@ -49,6 +49,7 @@ class Part:
     prepare: Callable[[], None] = _nothing
     url: str = ""  # where people and tools may ask it over HTTP
     awaited: bool = True
+    kind: str = ""  # of the resource that needs it
 
 
 def valkey(home: Home, port: int) -> Part:

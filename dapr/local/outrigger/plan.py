@@ -49,6 +49,10 @@ class Plan:
         """The service that the outside world calls; none where only parts run."""
         return next((service for service in self.services if service.app_id == EDGE), None)
 
+    def chosen(self, what: str) -> str:
+        """Name the `broker` or the `store` of this run."""
+        return next((folder.name for folder in self.resources if folder.parent.name == what), "")
+
     @property
     def gateway_url(self) -> str:
         """Where the outside world calls; nowhere without services."""

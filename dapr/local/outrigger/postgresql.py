@@ -51,7 +51,7 @@ class Programs:
 def postgresql(home: Home, port: int, services: Sequence[str]) -> Part:
     """Return the server."""
     programs = find_postgresql()
-    folder = home.data / f"postgresql-{programs.version}"
+    folder = folder_of(home)
     flags = [part for name, value in {**_SETTINGS, "port": port}.items() for part in ("-c", f"{name}={value}")]
     argv = not_root(programs.server, "-D", folder, *flags)
     log = home.logs / "postgresql.log"
@@ -64,6 +64,19 @@ def postgresql(home: Home, port: int, services: Sequence[str]) -> Part:
         credentials={"postgresql": string},
         prepare=partial(_prepare, home, programs, folder, services),
     )
+
+
+def folder_of(home: Home) -> Path:
+    """Say where its data lies: a folder for each major version."""
+    return home.data / f"postgresql-{find_postgresql().version}"
+
+
+def find_psql() -> Path:
+    """Return the client that came with the server."""
+    psql = find_postgresql().server.with_name("psql")
+    if not os.access(psql, os.X_OK):
+        raise LauncherError(f"There is no psql beside {psql.parent}/postgres: install PostgreSQL's client too.")
+    return psql
 
 
 def find_postgresql() -> Programs:

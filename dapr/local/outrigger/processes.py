@@ -57,6 +57,11 @@ class Child:
         running = self._process is not None and self._process.returncode is None
         return self._process.pid if self._process and running else None
 
+    @property
+    def ending(self) -> bool:
+        """Whether it shall not be started again."""
+        return self._stopping.is_set()
+
     def state(self) -> ProcessState:
         """Describe it for the run's state file."""
         name, log = self.command.name, str(self.command.log)
@@ -79,9 +84,19 @@ class Child:
         self._stopping.set()
         self._signal(self.command.farewell)
 
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop it and what it started where they stand, or let them go on."""
+        self._signal_group(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill it and what it started; it is started again."""
+        self._signal_group(signal.SIGKILL)
+
     async def stop(self, grace: float) -> None:
-        """End it: ask, wait up to `grace` seconds, then kill its whole group."""
-        self.terminate()
+        """End it: ask, wait up to `grace` seconds, then kill its whole group; without grace it is not asked."""
+        self._stopping.set()
+        if grace:
+            self.terminate()
         if self._watch is None:
             return
         _, still = await asyncio.wait([self._watch], timeout=grace)

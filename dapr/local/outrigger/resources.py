@@ -30,6 +30,12 @@ def render(folders: Sequence[Path], target: Path, addresses: Addresses) -> list[
     return [_write(target / name, render_text(source.read_text(), addresses)) for name, source in sources.items()]
 
 
+def replace_rendered(folder: Path, target: Path, addresses: Addresses) -> None:
+    """Put the files of one folder in the places of those of their names; sidecars that watch `target` reload these."""
+    for name, source in _sources([folder]).items():
+        _write(target / name, render_text(source.read_text(), addresses))
+
+
 def render_text(text: str, addresses: Addresses) -> str:
     """Put the addresses into the resources of one file."""
     documents = [document for document in yaml.safe_load_all(text) if document]

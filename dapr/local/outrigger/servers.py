@@ -1,6 +1,7 @@
 """Which parts a run needs. It is not configured here: it follows from the resources that the template names."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from outrigger.home import Home
 from outrigger.java import find_java
@@ -10,6 +11,9 @@ from outrigger.postgresql import find_postgresql, not_root, postgresql
 from outrigger.rabbitmq import find_epmd, find_rabbitmq, rabbitmq
 
 REDIS, RABBITMQ, KAFKA, POSTGRESQL = "pubsub.redis", "pubsub.rabbitmq", "pubsub.kafka", "state.postgresql"
+
+BROKERS = {REDIS, RABBITMQ, KAFKA}
+BUNDLED = {REDIS, RABBITMQ}  # their components cannot deliver several messages at once: daprd bundles them
 
 
 def parts_for(kinds: set[str], home: Home, port: Callable[[], int], services: Sequence[str]) -> list[Part]:
@@ -21,7 +25,7 @@ def parts_for(kinds: set[str], home: Home, port: Callable[[], int], services: Se
         POSTGRESQL: lambda: [postgresql(home, port(), services)],
         BANK: lambda: [bank(home, port())],
     }
-    return [part for kind, make in known.items() if kind in kinds for part in make()]
+    return [replace(part, kind=kind) for kind, make in known.items() if kind in kinds for part in make()]
 
 
 def provide(kinds: set[str]) -> None:

@@ -81,6 +81,9 @@ class RunState(BaseModel):
     phase: Phase
     launcher: ProcessState
     gateway: str  # a URL
+    broker: str = ""
+    store: str = ""
+    control: int = 0  # the port where the launcher takes orders; 0 before everything is ready
     parts: dict[str, ProcessState] = Field(default_factory=dict)
     urls: dict[str, str] = Field(default_factory=dict)  # of the parts that speak HTTP
     services: dict[str, ServiceState] = Field(default_factory=dict)

@@ -19,6 +19,8 @@ async def describe(run: RunState) -> dict[str, Any]:
         "folder": run.folder,
         "phase": run.phase.value if run.alive() else "dead",
         "gateway": run.gateway,
+        "broker": run.broker,
+        "store": run.store,
         "launcherPid": run.launcher.pid,
         "services": [_service(one, answer) for one, answer in zip(run.services.values(), ready, strict=True)],
         "urls": run.urls,
@@ -29,7 +31,8 @@ async def describe(run: RunState) -> dict[str, Any]:
 def table(described: dict[str, Any]) -> Table:
     """Draw it for people."""
     title = f"{described['name']}: {described['phase']} at {described['gateway']}"
-    caption = ", ".join(f"{name}: {url}" for name, url in described["urls"].items())
+    told = {"broker": described["broker"], "store": described["store"], **described["urls"]}
+    caption = ", ".join(f"{name}: {value}" for name, value in told.items())
     columns = ("service", "ready", "app", "sidecar", "app port", "dapr http", "dapr grpc", "restarts")
     drawn = Table(*columns, title=title, caption=caption)
     for one in described["services"]:

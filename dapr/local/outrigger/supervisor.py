@@ -8,13 +8,16 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
 
 from outrigger.announce import announce, facts
+from outrigger.changes import carry_out
 from outrigger.commands import Command
+from outrigger.control import Control
 from outrigger.errors import LauncherError
 from outrigger.farewells import tell_again
 from outrigger.parts import Part, until_answering
@@ -39,7 +42,7 @@ class Supervisor:
         self.plan = plan
         self.phase = Phase.STARTING
         self._tell = tell
-        self._parts = [Child(part.command, self._changed) for part in plan.parts]
+        self._parts = [(part, Child(part.command, self._changed)) for part in plan.parts]
         self._door = open_door(plan.edge.ports.app) if plan.edge else None
         self._apps = {service.app_id: Child(self._app(service), self._changed) for service in plan.services}
         self._sidecars = {service.app_id: Child(service.sidecar, self._changed) for service in plan.services}
@@ -47,6 +50,7 @@ class Supervisor:
         self._announcing: dict[str, asyncio.Task[bool]] = {}
         self._farewells: dict[str, asyncio.Task[None]] = {}
         self._http: aiohttp.ClientSession | None = None
+        self._control = Control(partial(carry_out, self))
 
     def _app(self, service: ServicePlan) -> Command:
         return service.app.behind(self._door.fileno()) if self._door and service.app_id == EDGE else service.app
@@ -58,6 +62,7 @@ class Supervisor:
                 await _unless(stop, self._bring_up())
                 if not stop.is_set():
                     self.phase = Phase.READY
+                    await self._control.open()
                     self._save()
                     ready()
                 await stop.wait()
@@ -67,9 +72,7 @@ class Supervisor:
     async def _bring_up(self) -> None:
         self.plan.write_resources()
         for part, child in self._parts_that_are(awaited=True):
-            await asyncio.to_thread(part.prepare)
-            await _start(child)
-            await until_answering(part)  # a sidecar that finds no broker gives up
+            await _serve(part, child)  # a sidecar that finds no broker gives up
         for service in self.plan.services:
             await _start(self._sidecars[service.app_id])
             await _start(self._apps[service.app_id])
@@ -81,7 +84,46 @@ class Supervisor:
             self._tell(words)
 
     def _parts_that_are(self, *, awaited: bool) -> list[tuple[Part, Child]]:
-        return [pair for pair in zip(self.plan.parts, self._parts, strict=True) if pair[0].awaited is awaited]
+        return [pair for pair in self._parts if pair[0].awaited is awaited]
+
+    # what `changes` may do to a run
+
+    async def add(self, parts: Sequence[Part]) -> None:
+        """Start parts beside the others, and wait until they answer. Raises `LauncherError`; then they are gone."""
+        try:
+            for part in parts:
+                part.command.folder.mkdir(parents=True, exist_ok=True)
+                self._parts.append((part, Child(part.command, self._changed)))
+                await _serve(*self._parts[-1])
+        except LauncherError:
+            await self.remove(parts)
+            raise
+
+    async def remove(self, parts: Iterable[Part], grace: float = _CLOSE) -> None:
+        """Stop parts for good; without `grace` they are killed."""
+        gone = [pair for pair in self._parts if any(pair[0] is part for part in parts)]
+        await asyncio.gather(*(child.stop(grace) for _, child in gone))
+        self._parts = [pair for pair in self._parts if pair not in gone]
+        self._save()
+
+    def parts(self) -> list[Part]:
+        """Return the parts that run now."""
+        return [part for part, _ in self._parts]
+
+    def freeze(self, parts: Iterable[Part], *, frozen: bool) -> None:
+        """Stop parts where they stand, or let them go on."""
+        for part, child in self._parts:
+            if part in parts:
+                child.freeze(frozen=frozen)
+
+    def renew(self, service: str) -> None:
+        """Kill a sidecar; it is started again."""
+        self._sidecars[service].kill()
+
+    def replan(self, plan: Plan) -> None:
+        """Go on by another plan of the same services."""
+        self.plan = plan
+        self._save()
 
     async def _until_ready(self) -> None:
         """Wait for every app; a service that keeps dying or takes too long ends the attempt with its reason."""
@@ -121,6 +163,7 @@ class Supervisor:
         A sidecar's first SIGTERM ends its subscriptions and no more, its second ends it (see `commands`).
         """
         self.phase = Phase.STOPPING
+        await self._control.close()
         self._save()
         for task in (*self._announcing.values(), *self._farewells.values()):
             task.cancel()
@@ -132,7 +175,7 @@ class Supervisor:
             sidecar.terminate()
         await asyncio.gather(*(app.stop(_DRAIN) for app in self._apps.values()))
         await asyncio.gather(*(sidecar.stop(_CLOSE) for sidecar in self._sidecars.values()))
-        await asyncio.gather(*(part.stop(_CLOSE) for part in self._parts))
+        await asyncio.gather(*(part.stop(_CLOSE) for _, part in self._parts))
         self.plan.home.run_file.unlink(missing_ok=True)
 
     def _changed(self, child: Child) -> None:
@@ -141,7 +184,8 @@ class Supervisor:
         if self.phase is Phase.STOPPING:
             return
         if child.pid is None:
-            self._tell(f"{child.command.name} ended with {child.last_exit}; it is started again")
+            if not child.ending:
+                self._tell(f"{child.command.name} ended with {child.last_exit}; it is started again")
             return
         for service in self.plan.services:
             if child in (self._apps[service.app_id], self._sidecars[service.app_id]):
@@ -164,17 +208,21 @@ class Supervisor:
 
     def _save(self) -> None:
         with contextlib.suppress(FileNotFoundError):  # `make clean` under a live run takes the folder away
-            self._state().save(self.plan.home.run_file)
+            self.state().save(self.plan.home.run_file)
 
-    def _state(self) -> RunState:
+    def state(self) -> RunState:
+        """Describe the run as it is now."""
         return RunState(
             name=self.plan.template.name,
             folder=str(self.plan.home.root),
             phase=self.phase,
             launcher=self._launcher,
             gateway=self.plan.gateway_url,
-            parts={child.command.name: child.state() for child in self._parts},
-            urls={part.command.name: part.url for part in self.plan.parts if part.url},
+            broker=self.plan.chosen("broker"),
+            store=self.plan.chosen("store"),
+            control=self._control.port,
+            parts={child.command.name: child.state() for _, child in self._parts},
+            urls={part.command.name: part.url for part, _ in self._parts if part.url},
             services={service.app_id: self._service_state(service) for service in self.plan.services},
         )
 
@@ -187,6 +235,13 @@ class Supervisor:
             app=self._apps[service.app_id].state(),
             sidecar=self._sidecars[service.app_id].state(),
         )
+
+
+async def _serve(part: Part, child: Child) -> None:
+    """Start a part and wait until it answers."""
+    await asyncio.to_thread(part.prepare)
+    await _start(child)
+    await until_answering(part)
 
 
 async def _start(child: Child) -> None:

@@ -90,6 +90,9 @@ class Operators:
         if walker := self._service.walker:
             repaired = [({"producer": name}, count) for name, count in sorted(walker.repaired.items())]
             lag = [({"producer": name}, records) for name, records in sorted(walker.lag.items())]
+            brought = [({"topic": topic}, count) for topic, count in sorted(self._service.deliveries.items())]
+            figures += [("outrigger_deliveries_total", "counter", brought)]
+            figures += [("outrigger_deliveries_open", "gauge", [({}, self._service.delivering)])]
             figures += [("outrigger_repaired_events_total", "counter", repaired)]
             figures += [("outrigger_walker_lag_records", "gauge", lag)]
         return Response(exposition(figures), media_type=TEXT)
@@ -226,6 +229,8 @@ def _engine_figures(engine: "Engine") -> Iterator[Figure]:
     yield "outrigger_queued", "gauge", [(lane, x.queued) for lane, x in lanes]
     yield "outrigger_backlog_records", "gauge", [(lane, x.backlog) for lane, x in lanes]
     yield "outrigger_dead_letters_total", "counter", [(lane, x.head.dead_letters) for lane, x in lanes]
+    relays = [({"lane": str(number)}, r.relay.retried) for number, r in sorted(engine.running.items()) if r.relay]
+    yield "outrigger_publish_retries_total", "counter", relays
     lags = [({**lane, "follower": name}, lag) for lane, x in lanes for name, lag in _behind(x).items()]
     yield "outrigger_follower_lag_records", "gauge", lags
 
