@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -26,7 +26,7 @@ check: ## Lint, types, architecture, unit tests
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/deptry .
-	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers and not conformance"
+	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers and not conformance and not swaps"
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
@@ -47,6 +47,10 @@ brokers: setup ## What each broker does behind a sidecar, one by one (about ten 
 
 containers: setup ## One broker and PostgreSQL in containers, by testcontainers; BROKER=redis|rabbitmq|kafka; installs Debian's engine if none answers
 	@PYTHONPATH=tests .venv/bin/python -m servers $(if $(BROKER),--broker $(BROKER))
+
+swap-test: setup ## 5,000 orders while the broker is swapped three times and wiped once; writes docs/reliability.md
+	@.venv/bin/outrigger runtime --broker kafka >/dev/null
+	VERIFY_WRITES=1 .venv/bin/pytest -q -m swaps
 
 SEEDS := 10000
 SEED :=

@@ -18,15 +18,20 @@ SETTINGS = {"ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE), "RESERVATION_DEADLINE
 def running_on(folder: Path, broker: str, store: str, **more: str) -> Iterator[Installation]:
     """Run it and leave no process; where the machine lacks something the test is skipped, and fails in CI."""
     system = Installation.at(folder / "a folder", {**SETTINGS, **more}, ("--broker", broker, "--store", store))
-    looked = system.outrigger("doctor", *system.choice)
-    if missing := [line for line in looked.stdout.splitlines() if line.startswith("BAD") and "port" not in line]:
-        assert not os.environ.get("CI"), missing
-        pytest.skip(f"NOT TESTED on {broker} and {store}: {missing[0]}")
+    require(system, broker, store)
     system.up()
     try:
         yield system
     finally:
         system.down()
+
+
+def require(system: Installation, broker: str, store: str) -> None:
+    """Skip the test where the machine lacks something for this broker and this store; fail in CI."""
+    looked = system.outrigger("doctor", "--broker", broker, "--store", store)
+    if missing := [line for line in looked.stdout.splitlines() if line.startswith("BAD") and "port" not in line]:
+        assert not os.environ.get("CI"), missing
+        pytest.skip(f"NOT TESTED on {broker} and {store}: {missing[0]}")
 
 
 def in_order(system: Installation) -> None:
@@ -38,4 +43,10 @@ def in_order(system: Installation) -> None:
 
 def broker_of(system: Installation) -> str:
     """Name the broker's process."""
-    return SERVERS[system.choice[1]]
+    return SERVERS[system.run.broker]
+
+
+def pids_of(system: Installation) -> dict[str, int | None]:
+    """Name the processes of apps and sidecars."""
+    pairs = (process for one in system.run.services.values() for process in (one.app, one.sidecar))
+    return {process.name: process.pid for process in pairs}

@@ -33,7 +33,7 @@ def is_make(command: str) -> bool:
 def missing_targets(text: str, makefile: str) -> list[str]:
     """Return the targets that code in the README names and the Makefile lacks."""
     code = re.findall(r"^```\w*\n(.*?)^```$|`([^`\n]+)`", text, re.MULTILINE | re.DOTALL)
-    named = re.findall(r"\bmake ([a-z]+)", "\n".join(block + span for block, span in code))
+    named = re.findall(r"\bmake ([a-z-]+)", "\n".join(block + span for block, span in code))
     return sorted(target for target in set(named) if not re.search(rf"^{target}:", makefile, re.MULTILINE))
 
 

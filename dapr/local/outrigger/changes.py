@@ -1,5 +1,6 @@
 """What the launcher changes while a system runs: the supervisor's side of `outrigger swap` and `wipe-broker`."""
 
+import asyncio
 import shutil
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,11 @@ async def carry_out(run: "Supervisor", wish: Wish, tell: Tell) -> str:
 
 async def wipe(run: "Supervisor") -> str:
     """Kill the broker, delete all that it holds, and start it, empty; returns its name."""
-    parts = broker_of(run)
+    if not (parts := broker_of(run)):
+        raise LauncherError("This run has no broker of its own.")
     await run.remove(parts, grace=0)
     for folder in {part.command.folder for part in parts}:
-        shutil.rmtree(folder)
+        await asyncio.to_thread(shutil.rmtree, folder)
     await run.add(parts)
     return parts[-1].command.name
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import aiohttp
 
-from outrigger.errors import LauncherError
 from outrigger.figures import DELIVERIES, figures_of
 from outrigger.state import ServiceState
 
@@ -21,15 +20,14 @@ async def topics_of(http: aiohttp.ClientSession, service: ServiceState) -> set[s
     return {each["topic"] for each in (await _metadata(http, service)).get("subscriptions") or ()}
 
 
-async def publish_probe(http: aiohttp.ClientSession, service: ServiceState, topic: str) -> None:
-    """Publish an event that changes nothing. Raises `LauncherError`."""
+async def publish_probe(http: aiohttp.ClientSession, service: ServiceState, topic: str) -> bool:
+    """Publish an event that changes nothing; tells whether that worked."""
     url = f"{service.sidecar_url}/v1.0/publish/pubsub/{topic}"
     try:
         async with http.post(url, json={"eventType": NOBODY_S}) as answer:
-            if not answer.ok:
-                raise LauncherError(f"{service.app_id} cannot publish: {await answer.text()}")
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise LauncherError(f"{service.app_id} cannot publish: {error!r}") from error
+            return answer.ok
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 async def deliveries(http: aiohttp.ClientSession, service: ServiceState) -> dict[str, int]:

@@ -49,7 +49,7 @@ Condition = Callable[[aiohttp.ClientSession, ServiceState], Awaitable[bool]]
 
 
 class Swapped(BaseModel):
-    """What a swap did; times in seconds since the component was replaced."""
+    """What a swap did; times in seconds since it began to replace the component."""
 
     before: str
     after: str
@@ -168,8 +168,9 @@ class Swap:
         """Publish something harmless to every topic; returns what tells whether a service has got all of it."""
         topics = {service.app_id: await topics_of(http, service) for service in self._services()}
         before = {service.app_id: await deliveries(http, service) for service in self._services()}
-        for topic in set().union(*topics.values()):
-            await publish_probe(http, self._services()[0], topic)
+        publish = partial(publish_probe, http, self._services()[0])
+        if left := await _late(sorted(set().union(*topics.values())), _HEARD_WITHIN, publish):
+            raise LauncherError(f"Nothing can be published to {left[0]} on {self._after}: see `outrigger logs`.")
 
         async def heard(http: aiohttp.ClientSession, service: ServiceState) -> bool:
             now, then = await deliveries(http, service), before[service.app_id]
