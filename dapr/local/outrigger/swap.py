@@ -41,7 +41,7 @@ _TAKEN_WITHIN = 20.0  # s
 _HEARD_WITHIN = 30.0  # s; a new consumer group of Kafka takes some
 _QUIET_WITHIN = 300.0  # s
 _RENEWED_WITHIN = 60.0  # s for a sidecar that is started again
-_ANSWER_WITHIN = 3.0  # s for each question
+_ANSWER_WITHIN = 5.0  # s for each question
 _POLL = 0.1
 
 T = TypeVar("T")
