@@ -8,7 +8,7 @@ from typing import Any
 
 from chassis import keys
 from chassis.daprd import Daprd
-from chassis.sidecar import SidecarError, Stored
+from chassis.sidecar import Sidecar, SidecarError, Stored
 from outrigger.errors import LauncherError
 from outrigger.state import RunState
 
@@ -68,7 +68,7 @@ class Store:
     def __init__(self, service: str, url: str) -> None:
         """`url` is the sidecar's."""
         self.service = service
-        self.sidecar = Daprd(url, state_seconds=SECONDS_TO_ANSWER)
+        self.sidecar: Sidecar = Daprd(url, state_seconds=SECONDS_TO_ANSWER)
         self._seen: set[str] = set()
 
     async def heads(self) -> Ledger | None:
