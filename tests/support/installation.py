@@ -85,6 +85,11 @@ class Installation:
         left = [*(one for one in ran if _lives(one)), *self.strays()]
         assert not left, f"`outrigger down` left {left}"
 
+    def scale(self, replicas: int, *services: str) -> None:
+        """Have that many replicas of these services, or of all."""
+        done = self.outrigger("scale", str(replicas), *services, within=320)
+        assert done.returncode == 0, done.stderr
+
     def audit(self, *, deadline: float, within: float = 60.0) -> dict[str, Any]:
         """Return what the auditor says; `deadline` is the age in seconds at which no order is open."""
         arguments = ("--deadline", str(deadline), "--within", str(within))

@@ -16,6 +16,7 @@ from outrigger.home import Home
 from outrigger.instance import claim
 from outrigger.leftovers import clear_leftovers, put_logs_aside
 from outrigger.plan import Plan
+from outrigger.replicas import HEARD
 from outrigger.supervisor import Supervisor
 
 Make = Callable[[], Plan]
@@ -72,7 +73,9 @@ async def _supervise(plan: Plan, channel: socket.socket) -> None:
         print(time.strftime("%H:%M:%S"), text, flush=True)
         send(channel, Kind.NOTE, text)
 
-    await Supervisor(plan, tell).run(stop, lambda: send(channel, Kind.READY))
+    supervisor = Supervisor(plan, tell)
+    loop.add_signal_handler(HEARD, supervisor.hear)
+    await supervisor.run(stop, lambda: send(channel, Kind.READY))
 
 
 def _listen(channel: socket.socket, stop: asyncio.Event) -> None:

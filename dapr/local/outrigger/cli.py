@@ -16,6 +16,7 @@ from outrigger import letters, zipkin
 from outrigger import logs as logfiles
 from outrigger import move as moving
 from outrigger import rebuild as rebuilding
+from outrigger import replicas as replication
 from outrigger import restart as restarting
 from outrigger import status as states
 from outrigger import up as running
@@ -28,6 +29,7 @@ from outrigger.faults import Mode
 from outrigger.home import find_home
 from outrigger.load import Moods, Tally, place_orders
 from outrigger.plan import kinds_of, services_of
+from outrigger.replicas import MOST, chosen
 from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
 from outrigger.servers import BROKERS, provide
@@ -46,6 +48,7 @@ app.add_typer(letters.app, name="dead-letters")
 
 WhichBroker = Annotated[Broker | None, typer.Option("--broker", help="Else the template's.")]
 WhichStore = Annotated[Store | None, typer.Option("--store", help="Else the template's.")]
+Replicas = Annotated[int, typer.Option(min=1, max=MOST, help="Of each service but the gateway.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, alone, on stdout.")]
 
 
@@ -62,6 +65,7 @@ def main() -> None:
 
 @app.command()
 def up(
+    *,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="The gateway's port (else the template's).")
     ] = None,
@@ -71,15 +75,28 @@ def up(
     parts_only: Annotated[
         bool, typer.Option("--parts-only", help="Broker, store, bank and Zipkin, for services under `dapr run`.")
     ] = False,
+    replicas: Replicas = 1,
 ) -> None:
     """Start everything and say where to look; Ctrl-C stops it."""
-    running.up(find_home(), Choice(broker, store), port=port, detach=detach, parts_only=parts_only)
+    choice = Choice(broker, store)
+    running.up(find_home(), choice, port=port, detach=detach, parts_only=parts_only, replicas=replicas)
 
 
 @app.command()
 def down() -> None:
     """Stop everything that `up` started; data stays."""
     print("Stopped." if running.down(find_home()) else "Nothing runs here. Start it with `outrigger up`.")
+
+
+@app.command()
+def scale(
+    replicas: Annotated[int, typer.Argument(min=1, max=MOST, help="Of each service but the gateway.")],
+    services: Annotated[list[str] | None, typer.Argument(help="Such as orders; else all.")] = None,
+) -> None:
+    """Start more replicas, or stop some in good order, while everything goes on."""
+    wanted = chosen(current_run(), replicas, services or [])
+    asyncio.run(replication.scale(wanted))
+    print("\n".join(f"{name}: {count}" for name, count in wanted.items()))
 
 
 @app.command()

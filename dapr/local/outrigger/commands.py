@@ -54,7 +54,14 @@ class Ports:
     internal: int
 
 
-def app_command(home: Home, template: Template, app: App, ports: Ports, traces: str = "") -> Command:
+def replica_name(app_id: str, number: int) -> str:
+    """Name a replica among processes: the first has its service's own name."""
+    return f"{app_id}-{number}" if number else app_id
+
+
+def app_command(
+    home: Home, template: Template, app: App, ports: Ports, traces: str = "", *, replica: int = 0
+) -> Command:
     """Return how to run the app; it reads its ports from the environment, as under `dapr run`.
 
     `traces` is where it reports spans; empty for nowhere.
@@ -66,24 +73,26 @@ def app_command(home: Home, template: Template, app: App, ports: Ports, traces: 
         "APP_PROTOCOL": template.setting(app, "app_protocol") or "http",
         "DAPR_HTTP_PORT": str(ports.http),
         "DAPR_GRPC_PORT": str(ports.grpc),
-        "OUTRIGGER_INSTANCE": f"{app.app_id}-0",  # a restarted process of this name resumes its lane at once
+        "OUTRIGGER_INSTANCE": f"{app.app_id}-{replica}",  # a restarted process of this name resumes its lane at once
         "PYTHONUNBUFFERED": "1",
     }
     program = app.command[0]
     executable = resolve(folder, program) if os.sep in program else Path(program)
     env = {**_inherited(), **given, **template.env(app), TRACES: traces}
-    return Command(
-        f"{app.app_id}.app", executable, tuple(app.command), folder, env, home.logs / f"{app.app_id}.app.log"
-    )
+    name = f"{replica_name(app.app_id, replica)}.app"
+    return Command(name, executable, tuple(app.command), folder, env, home.logs / f"{name}.log")
 
 
-def sidecar_command(home: Home, template: Template, app: App, ports: Ports, daprd: Path) -> Command:
+def sidecar_command(
+    home: Home, template: Template, app: App, ports: Ports, daprd: Path, *, replica: int = 0
+) -> Command:
     """Return how to run the sidecar of an app."""
     folder = resolve(home.template.parent, app.app_dir_path)
     argv = ("daprd", *_pairs(home, template, app, ports, folder), *_switches(template, app))
     # What the sidecar tells the others as its address; else it picks one that the host shows to the network.
     env = {**GO, "GOMAXPROCS": _share(template), **_inherited(), "DAPR_HOST_IP": LOOPBACK}
-    return Command(f"{app.app_id}.daprd", daprd, argv, folder, env, home.logs / f"{app.app_id}.daprd.log")
+    name = f"{replica_name(app.app_id, replica)}.daprd"
+    return Command(name, daprd, argv, folder, env, home.logs / f"{name}.log")
 
 
 def _share(template: Template) -> str:

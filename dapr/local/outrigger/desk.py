@@ -54,7 +54,7 @@ class Desks:
 
     def __init__(self, run: RunState) -> None:
         """Open nothing yet."""
-        self._services: dict[str, ServiceState] = run.services
+        self._services: dict[str, ServiceState] = run.firsts  # of several replicas any can be asked
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS, connect=2.0))

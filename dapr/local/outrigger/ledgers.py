@@ -133,4 +133,4 @@ def stores_of(run: RunState) -> list[Store]:
     """Return a reader for every service of a run. Raises `LauncherError` if it has none."""
     if not run.services:
         raise LauncherError("This run has parts only: the services that `dapr run` started are not known here.")
-    return [Store(name, service.sidecar_url) for name, service in run.services.items()]
+    return [Store(name, service.sidecar_url) for name, service in run.firsts.items()]

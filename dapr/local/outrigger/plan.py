@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from outrigger.choice import Choice
-from outrigger.commands import Command, Ports, app_command, sidecar_command
+from outrigger.commands import Command, Ports, app_command, replica_name, sidecar_command
 from outrigger.credentials import make_credentials
 from outrigger.errors import LauncherError
 from outrigger.handover import hand_over
@@ -25,17 +25,23 @@ DEFAULT = Choice()
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """An app, its sidecar and their ports."""
+    """One replica of an app, its sidecar and their ports."""
 
     app_id: str
     ports: Ports
     app: Command
     sidecar: Command
+    replica: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name among all processes."""
+        return replica_name(self.app_id, self.replica)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of a run. Without services, for those who start them with `dapr run`."""
+    """All of a run, one replica a service. Without services, for those who start them with `dapr run`."""
 
     home: Home
     template: Template
@@ -43,6 +49,8 @@ class Plan:
     parts: list[Part]
     resources: list[Path]  # the folders to render from
     missing: list[str]  # what this run does without, in words
+    daprd: Path
+    replicas: int = 1  # of each service but the edge, once all serve
 
     @property
     def edge(self) -> ServicePlan | None:
@@ -57,6 +65,13 @@ class Plan:
     def gateway_url(self) -> str:
         """Where the outside world calls; nowhere without services."""
         return f"http://{LOOPBACK}:{self.edge.ports.app}" if self.edge else ""
+
+    def another(self, app_id: str, replica: int) -> ServicePlan:
+        """Plan one more replica of a service, on ports that are free now."""
+        app = next(each for each in self.template.apps if each.app_id == app_id)
+        ports = Ports(*free_ports(_PER_SERVICE))
+        traces = next((part.addresses[TRACES] for part in self.parts if TRACES in part.addresses), "")
+        return _service(self.home, self.template, app, self.daprd, ports, traces=traces, replica=replica)
 
     def write_resources(self) -> None:
         """Render the components with the addresses of this run, and make the folders that they name."""
@@ -80,8 +95,9 @@ class Plan:
 
 
 def make_plan(
-    home: Home, daprd: Path, gateway_port: int | None = None, choice: Choice = DEFAULT, *, parts_only: bool = False
-) -> Plan:
+    home: Home, daprd: Path, gateway_port: int | None = None, choice: Choice = DEFAULT, *, parts_only: bool = False,
+    replicas: int = 1,
+) -> Plan:  # fmt: skip
     """Plan a run of the template; all ports but the gateway's are chosen among the free ones."""
     template = read_template(home.template)
     edge_port = gateway_port or _edge(template, home).app_port
@@ -95,7 +111,7 @@ def make_plan(
     apps = [] if parts_only else template.apps
     services = [_service(home, template, app, daprd, _ports(app, ports, edge_port), traces=traces) for app in apps]
     missing = [] if tracing else [MISSING]
-    return Plan(home, template, services, [*parts, *([tracing] if tracing else [])], folders, missing)
+    return Plan(home, template, services, [*parts, *([tracing] if tracing else [])], folders, missing, daprd, replicas)
 
 
 def folders_of(home: Home, template: Template, choice: Choice) -> list[Path]:
@@ -118,12 +134,15 @@ def _ports(app: App, free: list[int], edge_port: int) -> Ports:
     return replace(own, app=edge_port) if app.app_id == EDGE else own
 
 
-def _service(home: Home, template: Template, app: App, daprd: Path, ports: Ports, *, traces: str) -> ServicePlan:
+def _service(
+    home: Home, template: Template, app: App, daprd: Path, ports: Ports, *, traces: str, replica: int = 0
+) -> ServicePlan:  # fmt: skip
     folder = resolve(home.template.parent, app.app_dir_path)
     if not folder.is_dir():
         raise LauncherError(f"{home.template}: appDirPath of {app.app_id} is {folder}, which is no folder.")
-    sidecar = sidecar_command(home, template, app, ports, daprd)
-    return ServicePlan(app.app_id, ports, app_command(home, template, app, ports, traces), sidecar)
+    sidecar = sidecar_command(home, template, app, ports, daprd, replica=replica)
+    command = app_command(home, template, app, ports, traces, replica=replica)
+    return ServicePlan(app.app_id, ports, command, sidecar, replica)
 
 
 def _edge(template: Template, home: Home) -> App:

@@ -33,6 +33,7 @@ _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
+    "max_connections": "300",  # `maxConns` of each sidecar's store; the default, 100, is not enough for three replicas
     "jit": "off",  # every statement is short
     "log_min_messages": "fatal",  # a refused ETag is an error to it, and daily business to us
     "log_min_error_statement": "panic",  # statements hold what customers wrote

@@ -11,25 +11,41 @@ from collections.abc import Callable, Sequence
 import aiohttp
 
 from outrigger.errors import LauncherError
-from outrigger.state import ProcessState, RunState, ServiceState, current_run
-from outrigger.status import is_ready
+from outrigger.replicas import counted, scale
+from outrigger.state import ProcessState, RunState, current_run
+from outrigger.status import serves
 
 _WITHIN = 60.0  # s for one process
 _PAUSE = 0.1
 
 
 async def restart(names: Sequence[str], each: Callable[[str], None], *, sidecars: bool) -> None:
-    """Start these apps again, or all; `each` hears of every one that is ready. Raises `LauncherError`."""
+    """Start these apps again, or all; `each` hears of every one that is ready. Raises `LauncherError`.
+
+    Where a service has replicas, one more stands in for the one that is away.
+    """
     run = current_run()
     if unknown := sorted(set(names) - run.services.keys()):
         raise LauncherError(f"There is no service {unknown[0]}; there are {', '.join(sorted(run.services))}.")
+    counts = counted(run)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
-        for name in names or run.services:
-            before = _process(run, name, sidecars)
-            if process := before.process():
-                process.terminate()
-            await _until_renewed(http, name, before, sidecars)
-            each(before.name)
+        for name in names or run.firsts:
+            replicas = [other for other, one in run.services.items() if one.app_id == name] or [name]
+            surge = {name: len(replicas) + 1} if len(replicas) > 1 and not sidecars else {}
+            await scale(counts | surge)
+            for replica in replicas:
+                await _one(http, run, replica, each, sidecars=sidecars)
+            await scale(counts)
+
+
+async def _one(
+    http: aiohttp.ClientSession, run: RunState, name: str, each: Callable[[str], None], *, sidecars: bool
+) -> None:  # fmt: skip
+    before = _process(run, name, sidecars)
+    if process := before.process():
+        process.terminate()
+    await _until_renewed(http, name, before, sidecars)
+    each(before.name)
 
 
 def _process(run: RunState, name: str, sidecars: bool) -> ProcessState:
@@ -42,19 +58,10 @@ async def _until_renewed(http: aiohttp.ClientSession, name: str, before: Process
     while True:
         run = current_run()
         new = _process(run, name, sidecars).pid not in {before.pid, None}
-        if new and await _serves(http, run.services[name]):
+        if new and await serves(http, run.services[name]):
             return
         if time.monotonic() > deadline:
             raise LauncherError(
                 f"{before.name} is not ready after {_WITHIN:.0f} s; see `outrigger logs {before.name}`."
             )
         await asyncio.sleep(_PAUSE)
-
-
-async def _serves(http: aiohttp.ClientSession, service: ServiceState) -> bool:
-    """Tell whether the app is ready and its sidecar has found it."""
-    try:
-        async with http.get(f"{service.sidecar_url}/v1.0/healthz") as answer:
-            return answer.ok and await is_ready(http, service)
-    except (aiohttp.ClientError, TimeoutError):
-        return False

@@ -53,7 +53,7 @@ class ProcessState(BaseModel):
 
 
 class ServiceState(BaseModel):
-    """An app and its sidecar."""
+    """A replica of an app, and its sidecar."""
 
     app_id: str
     app_port: int
@@ -86,7 +86,12 @@ class RunState(BaseModel):
     control: int = 0  # the port where the launcher takes orders; 0 before everything is ready
     parts: dict[str, ProcessState] = Field(default_factory=dict)
     urls: dict[str, str] = Field(default_factory=dict)  # of the parts that speak HTTP
-    services: dict[str, ServiceState] = Field(default_factory=dict)
+    services: dict[str, ServiceState] = Field(default_factory=dict)  # by replica: `orders`, `orders-1`, ...
+
+    @property
+    def firsts(self) -> dict[str, ServiceState]:
+        """One replica of each service, by its app's id."""
+        return {name: service for name, service in self.services.items() if name == service.app_id}
 
     def processes(self) -> list[ProcessState]:
         """Return every process but the launcher."""

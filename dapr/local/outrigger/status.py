@@ -39,7 +39,7 @@ def table(described: dict[str, Any]) -> Table:
         pids = [str(one[side]["pid"] or "-") for side in ("app", "sidecar")]
         ports = [str(one[port]) for port in ("appPort", "daprHttpPort", "daprGrpcPort")]
         restarts = f"{one['app']['restarts']} / {one['sidecar']['restarts']}"
-        drawn.add_row(one["appId"], "yes" if one["ready"] else "no", *pids, *ports, restarts)
+        drawn.add_row(one["name"], "yes" if one["ready"] else "no", *pids, *ports, restarts)
     for part in described["parts"]:
         drawn.add_row(part["name"], "", str(part["pid"] or "-"), "", "", "", "", str(part["restarts"]))
     return drawn
@@ -58,6 +58,7 @@ def pid_of(run: RunState, name: str) -> int:
 def _service(service: ServiceState, ready: bool) -> dict[str, Any]:
     return {
         "appId": service.app_id,
+        "name": service.app.name.removesuffix(".app"),
         "ready": ready,
         "appPort": service.app_port,
         "daprHttpPort": service.dapr_http_port,
@@ -77,5 +78,14 @@ async def is_ready(http: aiohttp.ClientSession, service: ServiceState) -> bool:
     try:
         async with http.get(f"{service.app_url}/ready") as answer:
             return answer.ok
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def serves(http: aiohttp.ClientSession, service: ServiceState) -> bool:
+    """Tell whether the app is ready and its sidecar has found it."""
+    try:
+        async with http.get(f"{service.sidecar_url}/v1.0/healthz") as answer:
+            return answer.ok and await is_ready(http, service)
     except (aiohttp.ClientError, TimeoutError):
         return False

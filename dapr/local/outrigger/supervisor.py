@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,14 @@ from outrigger.announce import announce, facts
 from outrigger.changes import carry_out
 from outrigger.commands import Command
 from outrigger.control import Control
+from outrigger.detour import detour
 from outrigger.errors import LauncherError
 from outrigger.farewells import tell_again
 from outrigger.parts import Part, until_answering
 from outrigger.plan import Plan, ServicePlan
 from outrigger.ports import LOOPBACK, open_door
 from outrigger.processes import Child
+from outrigger.replicas import wished
 from outrigger.state import Phase, ProcessState, RunState, ServiceState
 from outrigger.template import EDGE
 
@@ -44,13 +46,23 @@ class Supervisor:
         self._tell = tell
         self._parts = [(part, Child(part.command, self._changed)) for part in plan.parts]
         self._door = open_door(plan.edge.ports.app) if plan.edge else None
-        self._apps = {service.app_id: Child(self._app(service), self._changed) for service in plan.services}
-        self._sidecars = {service.app_id: Child(service.sidecar, self._changed) for service in plan.services}
+        self._services: dict[str, ServicePlan] = {}
+        self._apps: dict[str, Child] = {}
+        self._sidecars: dict[str, Child] = {}
+        for service in plan.services:
+            self._know(service)
+        self._scaling = asyncio.Lock()
+        self._errands: set[asyncio.Task[None]] = set()
         self._launcher = ProcessState.of(os.getpid(), "launcher")
         self._announcing: dict[str, asyncio.Task[bool]] = {}
         self._farewells: dict[str, asyncio.Task[None]] = {}
         self._http: aiohttp.ClientSession | None = None
         self._control = Control(partial(carry_out, self))
+
+    def _know(self, service: ServicePlan) -> None:
+        self._services[service.name] = service
+        self._apps[service.name] = Child(self._app(service), self._changed)
+        self._sidecars[service.name] = Child(service.sidecar, self._changed)
 
     def _app(self, service: ServicePlan) -> Command:
         return service.app.behind(self._door.fileno()) if self._door and service.app_id == EDGE else service.app
@@ -73,15 +85,57 @@ class Supervisor:
         self.plan.write_resources()
         for part, child in self._parts_that_are(awaited=True):
             await _serve(part, child)  # a sidecar that finds no broker gives up
-        for service in self.plan.services:
-            await _start(self._sidecars[service.app_id])
-            await _start(self._apps[service.app_id])
-        await self._until_ready()
+        await self._serve(self.plan.services)
+        await self._scale(
+            {service.app_id: self.plan.replicas for service in self.plan.services if service.app_id != EDGE}
+        )
         for _, child in self._parts_that_are(awaited=False):
             with contextlib.suppress(LauncherError):
                 await _start(child)
         for words in self.plan.missing:
             self._tell(words)
+
+    def hear(self) -> None:
+        """Hear that somebody wishes for another number of replicas."""
+        self._begin(self._fulfil())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _fulfil(self) -> None:
+        try:
+            await self._scale(wished(self.plan.home))
+        except (LauncherError, OSError, ValueError) as error:
+            self._tell(f"not as wished: {error}")
+
+    async def _scale(self, wanted: Mapping[str, int]) -> None:
+        """Start what is missing of these numbers of replicas, or stop what is too much."""
+        async with self._scaling:
+            known = {app_id: [s for s in self._services.values() if s.app_id == app_id] for app_id in wanted}
+            new = [self.plan.another(a, n) for a, count in wanted.items() for n in range(len(known[a]), count)]
+            for service in new:  # one at a time: those that serve need the machine as well
+                self._know(service)
+                await self._serve([service])
+            for app_id, count in wanted.items():
+                await asyncio.gather(*(self._let_go(service) for service in known[app_id][count:]))
+
+    async def _serve(self, services: Sequence[ServicePlan]) -> None:
+        for service in services:
+            await _start(self._sidecars[service.name])
+            await _start(self._apps[service.name])
+        await self._until_ready(services)
+
+    async def _let_go(self, service: ServicePlan) -> None:
+        """Stop a replica in order, as in `_take_down`; it gives its lanes back, and others finish what is in them."""
+        self._sidecars[service.name].terminate()
+        await self._apps[service.name].stop(_DRAIN)
+        await self._sidecars[service.name].stop(_CLOSE)
+        self._begin(detour(service.ports.internal, self._services[service.app_id].ports.internal))
+        for known in (self._services, self._apps, self._sidecars):
+            known.pop(service.name)
+        self._save()
 
     def _parts_that_are(self, *, awaited: bool) -> list[tuple[Part, Child]]:
         return [pair for pair in self._parts if pair[0].awaited is awaited]
@@ -125,10 +179,10 @@ class Supervisor:
         self.plan = plan
         self._save()
 
-    async def _until_ready(self) -> None:
+    async def _until_ready(self, services: Sequence[ServicePlan]) -> None:
         """Wait for every app; a service that keeps dying or takes too long ends the attempt with its reason."""
         deadline = time.monotonic() + PATIENCE
-        waiting = {service.app_id: service for service in self.plan.services}
+        waiting = {service.name: service for service in services}
         while waiting:
             for name, service in list(waiting.items()):
                 if await self._is_ready(service):
@@ -165,7 +219,7 @@ class Supervisor:
         self.phase = Phase.STOPPING
         await self._control.close()
         self._save()
-        for task in (*self._announcing.values(), *self._farewells.values()):
+        for task in (*self._announcing.values(), *self._farewells.values(), *self._errands):
             task.cancel()
         if self._door:
             self._door.close()
@@ -187,11 +241,11 @@ class Supervisor:
             if not child.ending:
                 self._tell(f"{child.command.name} ended with {child.last_exit}; it is started again")
             return
-        for service in self.plan.services:
-            if child in (self._apps[service.app_id], self._sidecars[service.app_id]):
+        for service in self._services.values():
+            if child in (self._apps[service.name], self._sidecars[service.name]):
                 self._announce(service)
-            if child is self._sidecars[service.app_id]:
-                self._see_to_the_end_of(service.app_id)
+            if child is self._sidecars[service.name]:
+                self._see_to_the_end_of(service.name)
 
     def _see_to_the_end_of(self, name: str) -> None:
         if earlier := self._farewells.pop(name, None):
@@ -199,12 +253,12 @@ class Supervisor:
         self._farewells[name] = asyncio.create_task(tell_again(self._sidecars[name]))
 
     def _announce(self, service: ServicePlan) -> None:
-        if earlier := self._announcing.pop(service.app_id, None):
+        if earlier := self._announcing.pop(service.name, None):
             earlier.cancel()
-        if self._http and self._sidecars[service.app_id].pid:
-            told = facts(self.plan, service, os.getpid(), self._apps[service.app_id].pid)
+        if self._http and self._sidecars[service.name].pid:
+            told = facts(self.plan, service, os.getpid(), self._apps[service.name].pid)
             task = asyncio.create_task(announce(self._http, service.ports.http, told))
-            self._announcing[service.app_id] = task
+            self._announcing[service.name] = task
 
     def _save(self) -> None:
         with contextlib.suppress(FileNotFoundError):  # `make clean` under a live run takes the folder away
@@ -223,7 +277,7 @@ class Supervisor:
             control=self._control.port,
             parts={child.command.name: child.state() for _, child in self._parts},
             urls={part.command.name: part.url for part, _ in self._parts if part.url},
-            services={service.app_id: self._service_state(service) for service in self.plan.services},
+            services={name: self._service_state(service) for name, service in self._services.items()},
         )
 
     def _service_state(self, service: ServicePlan) -> ServiceState:
@@ -232,8 +286,8 @@ class Supervisor:
             app_port=service.ports.app,
             dapr_http_port=service.ports.http,
             dapr_grpc_port=service.ports.grpc,
-            app=self._apps[service.app_id].state(),
-            sidecar=self._sidecars[service.app_id].state(),
+            app=self._apps[service.name].state(),
+            sidecar=self._sidecars[service.name].state(),
         )
 
 

@@ -25,14 +25,15 @@ from outrigger.welcome import welcome
 _STOP_WITHIN = 90.0  # s; above all the supervisor's own limits together
 
 
-def up(home: Home, choice: Choice, *, port: int | None, detach: bool, parts_only: bool) -> None:
+def up(home: Home, choice: Choice, *, port: int | None, detach: bool, parts_only: bool, replicas: int) -> None:
     """Bring the system up. With `detach` return when it is ready, else stay until Ctrl-C and stop it then."""
     console = Console(stderr=True, highlight=False)
     binary = daprd(home)
     provide(kinds_of(home, choice))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore the first
         signal.signal(number, _interrupt)
-    pid, channel = fork_supervisor(home, partial(make_plan, home, binary, port, choice, parts_only=parts_only))
+    make = partial(make_plan, home, binary, port, choice, parts_only=parts_only, replicas=replicas)
+    pid, channel = fork_supervisor(home, make)
     try:
         _until_ready(channel, console)
         _say_welcome(home, detach=detach)
