@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from chassis import keys
+from chassis.reconciliation.cursor import origin
 from chassis.sidecar import Entry
 from chassis_testing.memory import MemoryBroker
 from simulation.bodies import RULES
@@ -110,5 +111,8 @@ class Broker(MemoryBroker):
         return [service for service, _ in self.lost]
 
     def _is_wanted(self, service: str, event: dict[str, Any]) -> bool:
-        findable = "origin" in event and event["eventType"] in RULES[service].events
-        return findable and self.town.value(service, keys.inbox(event["eventId"])) is None
+        place = origin(event.get("origin"), event["eventType"])
+        if place is None or event["eventType"] not in RULES[service].events:
+            return False
+        known = self.town.value(service, keys.inbox(event["eventId"])) is not None
+        return not known and not place.over(self.town.value(service, place.swept))

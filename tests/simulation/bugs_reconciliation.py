@@ -1,11 +1,14 @@
 """Bugs planted in the walk over others' journals."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from chassis.reconciliation import walker
+from chassis.reconciliation import cursor, sweeper, walker
+from chassis.reconciliation.cursor import Origin
 from chassis.reconciliation.journals import Journals
 from chassis.reconciliation.walker import Page, Walker, Watch
+from chassis.work import Message
 from simulation.planting import Patch, bug
 
 
@@ -95,3 +98,30 @@ def a_producer_tells_of_half_its_records(patch: Patch) -> None:
 @bug("walker")
 def a_cursor_is_settled_for_every_type(patch: Patch) -> None:
     patch.setattr(walker, "settled", lambda *_: True)
+
+
+@bug("sweeper")
+def what_was_swept_is_handled_when_it_comes_again(patch: Patch) -> None:
+    original = Message.done
+    patch.setattr(Message, "done", lambda self, draft: original(replace(self, origin=None), draft))
+
+
+@bug("sweeper")
+def the_marks_of_dead_letters_are_swept(patch: Patch) -> None:
+    patch.setattr(sweeper, "needless", lambda _mark: True)
+
+
+@bug("sweeper")
+def a_new_event_is_taken_for_one_that_was_swept(patch: Patch) -> None:
+    patch.setattr(Origin, "over", lambda _self, stored: stored is not None)
+
+
+@bug("sweeper")
+def what_is_swept_covers_the_tail(patch: Patch) -> None:
+    original = cursor.settled
+
+    def settled(stored: Any, kind: str, lane: int, number: int) -> bool:
+        ahead = {own: at + 5 for own, at in stored["lanes"].items()} if "gone" in stored else stored["lanes"]
+        return original({**stored, "lanes": ahead}, kind, lane, number)
+
+    patch.setattr(cursor, "settled", settled)

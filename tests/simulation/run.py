@@ -19,7 +19,7 @@ from simulation import branches
 from simulation.bodies import DEADLINES, POOL, RULES
 from simulation.clients import CANARIES, FORGOTTEN, JSON, PATIENCE, Customer, act, banned, knock, open_shop
 from simulation.plan import PEOPLE, TROUBLE, Plan, Wish
-from simulation.town import EPOCH, Past, Town
+from simulation.town import EPOCH, SUBSCRIBERS, Past, Town
 from simulation.troubles import calm, strike
 from simulation.verdict import STRANGERS, judge, letters, moving, unrest
 
@@ -28,6 +28,7 @@ LATER = 40.0  # what is held for an order that nobody owns waits for its deadlin
 SOONER = 6.0  # of a deadline's seconds, those that pass at once
 CANARIES_WITHIN = 6.0  # no deadline is that short
 LOOK = 0.25
+OLD_COPIES = 12  # of each service's events
 CPU_SECONDS = 30  # a seed takes less than one
 PAST_SEED = 2**32
 
@@ -125,9 +126,19 @@ def _lived(town: Town, plan: Plan) -> list[str]:
     town.run(town.sleep(TROUBLE))
     calm(town)
     settle(town, QUIET_WITHIN, strangers=any(each.kind in {"stranger", "debtor"} for each in plan.acts))
+    _old_copies(town)
     if plan.canaries:
         customers += _canaries(town, plan)
     return town.run(judged(town, [*customers, *town.newcomers]))
+
+
+def _old_copies(town: Town) -> None:
+    """A broker that was away brings once more what was handled before: nothing follows from it."""
+    for topic, events in town.broker.published.items():
+        for event in town.dice.sample(events, min(len(events), OLD_COPIES)):
+            for service in SUBSCRIBERS[topic]:
+                town.broker.put(service, event)
+    until(town, lambda: unrest(town) is None, QUIET_WITHIN)
 
 
 async def judged(town: Town, customers: list[Customer]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from chassis import keys
+from chassis.reconciliation.cursor import origin
 from chassis_testing.memory import MemorySidecar
 from outrigger import books, promises
 from outrigger.audit import expected
@@ -95,6 +96,7 @@ async def judge(town: "Town", customers: list[Customer]) -> list[str]:
         *_published(town, ledgers),
         *_copies(town),
         *_letters(town),
+        *_swept(town, ledgers),
         *_customers(told, customers),
         *_orders_at_most(told, customers),
         *_dropped(told),
@@ -157,6 +159,21 @@ def _letters(town: "Town") -> Iterator[str]:
             mark = town.value(service, keys.inbox(letter["id"]))
             if mark != ({"dead": name} if letter["open"] else 1):
                 yield f"{service} {name} is {'open' if letter['open'] else 'closed'}; its message's mark is {mark}"
+
+
+def _swept(town: "Town", ledgers: list[Ledger]) -> Iterator[str]:
+    """What has no mark any more is not handled again, which would leave a new one."""
+    redriven = {letter["id"] for service in RULES for letter in town.values(service, "dead:").values()}
+    for service in RULES:
+        for event in (event for ledger in ledgers for event in ledger.published):
+            place = origin(event["origin"], event["eventType"])
+            swept = place and town.value(service, place.swept)
+            if not (place and swept and place.number <= swept["gone"].get(str(place.lane), 0)):
+                continue
+            if event["eventType"] in swept["types"] and event["eventId"] not in redriven:
+                town.seen["marks swept"] += 1
+                if town.value(service, keys.inbox(event["eventId"])) is not None:
+                    yield f"{service} handled {event['eventType']} {event['subject']} again, or its mark was not swept"
 
 
 def _customers(told: promises.Told, customers: list[Customer]) -> Iterator[str]:

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     spans: str = Field(default="", validation_alias="OTEL_EXPORTER_ZIPKIN_ENDPOINT")  # where they go; empty for nowhere
     walk_every: float = Field(default=2.0, gt=0)  # how often others' journals are looked through for what was lost
     walk_patience: float = Field(default=4.0, gt=0)  # how long the broker may take
+    marks_kept: float = Field(default=3600.0, gt=0)  # of events, once the walk has passed them; see sweeper.py
     careful_for: float = Field(default=300.0, ge=0)  # after an unclean end, see executor.py
 
     @property

@@ -32,6 +32,7 @@ from chassis.envelope import Command, Envelope
 from chassis.operations import tracing
 from chassis.operations.operators import Operators
 from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, NotFound, OutcomeUnknown, Problem, TooLarge, Unprocessed
+from chassis.reconciliation.cursor import origin
 from chassis.reconciliation.journals import METHODS, Journals
 from chassis.reconciliation.walker import Walker
 from chassis.rules import Context, Ref, Rules, S, View
@@ -216,7 +217,7 @@ class Service:
         except Problem as problem:
             name = f"unread/{keys.fingerprint(raw)}"
             kept = data if len(raw) <= KEPT_BYTES else raw[:KEPT_BYTES].decode(errors="replace")
-            return Letter(name, "event", kept, problem.detail, at=self._engine().clock())
+            return Letter(name, "event", kept, problem.detail, at=self._engine().clock(), event_id=_id_of(data))
 
     def message(self, data: Any) -> Message:
         """Parse an event into a message for its handler; raises `Invalid`."""
@@ -227,7 +228,8 @@ class Service:
         now, correlation = self._engine().clock(), envelope.correlation_id or ""
         context = Context(now, envelope.event_id, correlation, envelope.revision, envelope.origin)
         cause = Cause(uuid.uuid4().int, now, envelope.event_id, correlation, tracing.traceparent())
-        return Message(envelope.event_id, handler, self.rules.catalogue.read(envelope), context, cause, raw=data)
+        event, place = self.rules.catalogue.read(envelope), origin(envelope.origin, envelope.event_type)
+        return Message(envelope.event_id, handler, event, context, cause, raw=data, origin=place)
 
     async def _events(self, request: Request) -> Response:
         if CALLER in request.headers:
@@ -329,6 +331,13 @@ class Service:
 
     async def _subscribe(self, _request: Request) -> Response:
         return _json(self.subscriptions())
+
+
+def _id_of(data: Any) -> str:
+    try:
+        return Envelope.parse(data).event_id
+    except Invalid:
+        return ""
 
 
 class Server(uvicorn.Server):

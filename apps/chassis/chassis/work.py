@@ -16,11 +16,19 @@ from chassis import keys
 from chassis.draft import Cause, Doc, Draft
 from chassis.envelope import Command, Event
 from chassis.problems import Conflict, Failed, KeyReused, NotFound, Problem
+from chassis.reconciliation.cursor import Origin
 from chassis.rules import Context, DocumentType, Handler
 
 COMMAND_TTL = 24 * 3600
+UNREAD = "unread"  # in the mark of an event that could not be read, with its letter
+AGAIN = {"refused", UNREAD}  # in the mark of what may come again
 REFUSED_TTL = 300  # longer than a transaction of unknown outcome can take to land
 log = logging.getLogger(__name__)
+
+
+def is_unread(mark: Any) -> bool:
+    """Tell whether a mark says that an event could not be read here."""
+    return isinstance(mark, dict) and UNREAD in mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +75,11 @@ class Letter(Work):
     reason: str
     attempts: int = 1
     at: float = 0.0
+    event_id: str = ""  # of an event that could not be read: another version may handle it meanwhile
 
     def keys(self) -> Iterable[str]:
-        """Look at its own mark."""
-        return (keys.inbox(self.message_id),)
+        """Look at its own mark, and at the event's."""
+        return (keys.inbox(self.message_id), *([keys.inbox(self.event_id)] if self.event_id else ()))
 
     def run(self, draft: Draft) -> None:
         """Number it in the head and mark the message, in the same transaction."""
@@ -79,6 +88,8 @@ class Letter(Work):
         draft.dead_letters += 1
         name = keys.dead_letter(draft.base.lane, draft.dead_letters)
         draft.put(keys.inbox(self.message_id), {"dead": name})
+        if self.event_id and draft.get(keys.inbox(self.event_id)) is None:
+            draft.put(keys.inbox(self.event_id), {UNREAD: name})
         draft.place(name, {
             "id": self.message_id, "kind": self.kind, "message": self.message, "reason": self.reason[:2000],
             "attempts": self.attempts, "at": self.at, "open": True,
@@ -103,10 +114,13 @@ class Message(Work):
     reply: Reply = Reply()
     body_hash: str = ""
     reaction: bool = False
+    origin: Origin | None = None
 
     def keys(self) -> Iterable[str]:
-        """Look at its inbox mark and at the documents that its registration names."""
+        """Look at its inbox mark, at what is swept, and at the documents that its registration names."""
         yield keys.inbox(self.id)
+        if self.origin:
+            yield self.origin.swept
         for ref in (*self.handler.loads(self.message), *self.handler.reads(self.message)):
             yield ref.key
 
@@ -115,9 +129,11 @@ class Message(Work):
         return self._again(draft.get(keys.inbox(self.id))) if self.done(draft) else self.handle(draft)
 
     def done(self, draft: Draft) -> bool:
-        """Tell whether it was handled, or is a dead letter; one that was only refused may be asked again."""
+        """Tell whether it was handled or is a dead letter; what was refused, or could not be read, may come again."""
         known = draft.get(keys.inbox(self.id))
-        return known is not None and not (isinstance(known, dict) and "refused" in known)
+        if known is None and self.origin:
+            return self.origin.over(draft.get(self.origin.swept))
+        return known is not None and not (isinstance(known, dict) and not known.keys().isdisjoint(AGAIN))
 
     def handle(self, draft: Draft) -> Reply:
         """Decide and fold; leave the inbox mark."""
@@ -188,10 +204,15 @@ class Redrive(Work):
             raise NotFound(f"there is no dead letter {self.letter}")
         if not letter["open"]:
             raise Conflict(f"{self.letter} was already redriven")
-        if self.message and draft.get(keys.inbox(self.message.id)) in (None, {"dead": self.letter}):
+        if self.message and self._due(draft, self.message):
             self.message.handle(draft)
         draft.put(keys.inbox(letter["id"]), 1)  # not the message's own mark where it could not be read at first
         draft.put(self.letter, {**letter, "open": False})
+
+    def _due(self, draft: Draft, message: Message) -> bool:
+        """Tell whether it was not handled meanwhile; a mark that was swept was that of a handled one."""
+        mark = draft.get(keys.inbox(message.id))
+        return mark in ({"dead": self.letter}, {UNREAD: self.letter}) or not (mark or message.done(draft))
 
     def give_up(self, draft: Draft, reason: Exception) -> Any:
         """Leave the letter as it was."""

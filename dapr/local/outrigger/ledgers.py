@@ -8,6 +8,7 @@ from typing import Any
 
 from chassis import keys
 from chassis.daprd import Daprd
+from chassis.reconciliation.cursor import origin
 from chassis.sidecar import Sidecar, SidecarError, Stored
 from outrigger.errors import LauncherError
 from outrigger.state import RunState
@@ -100,10 +101,15 @@ class Store:
         ledger.letters = [stored.value for stored in (await self._read(letters)).values()]
 
     async def unhandled(self, events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the events that left no inbox mark here; a mark that was seen is not looked for again."""
+        """Return the events that left no mark here, nor are settled for long; what was seen is not looked for again."""
         asked = [e for e in events if e["eventId"] not in self._seen]
-        marks = await self._read([keys.inbox(e["eventId"]) for e in asked])
-        self._seen |= {e["eventId"] for e in asked if keys.inbox(e["eventId"]) in marks}
+        places = {e["eventId"]: origin(e["origin"], e["eventType"]) for e in asked}
+        swept = await self._read(list({place.swept for place in places.values() if place}))
+        over = {
+            e for e, place in places.items() if place and place.swept in swept and place.over(swept[place.swept].value)
+        }
+        marks = await self._read([keys.inbox(e) for e in places if e not in over])
+        self._seen |= over | {e for e in places if keys.inbox(e) in marks}
         return [e for e in asked if e["eventId"] not in self._seen]
 
     async def _read(self, names: list[str]) -> dict[str, Stored]:

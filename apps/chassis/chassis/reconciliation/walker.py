@@ -10,9 +10,8 @@ handled behind it and does not hold the cursor for long, so an overload is not m
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chassis import keys
@@ -21,7 +20,10 @@ from chassis.problems import Failed, Problem
 from chassis.reconciliation import cursor as cursors
 from chassis.reconciliation.cursor import including, settled
 from chassis.reconciliation.journals import EVENTS, LANES, PAGE_RECORDS, RECORDS
+from chassis.reconciliation.lanes import Page, Place, Watch
+from chassis.reconciliation.sweeper import Sweeper
 from chassis.sidecar import Put, SidecarError, call
+from chassis.work import is_unread
 
 if TYPE_CHECKING:
     from chassis.engine import Engine
@@ -29,52 +31,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 100  # events fetched together
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Watch:
-    """What is remembered of a lane between two looks; times are the loop's."""
-
-    tails: deque[tuple[float, int]] = field(default_factory=deque)
-    old: int = 0
-    first: str = ""
-    since: float = 0.0
-
-    def noted(self, tail: int, now: float, patience: float) -> int:
-        """Note a tail; returns the last one that was noted at least `patience` ago."""
-        self.tails.append((now, tail))
-        while self.tails and now - self.tails[0][0] >= patience:
-            self.old = self.tails.popleft()[1]
-        return self.old
-
-    def stuck(self, first: str, now: float, patience: float) -> bool:
-        """Tell whether the first event that is missing has been so for `patience`."""
-        if first != self.first:
-            self.first, self.since = first, now
-        return now - self.since >= patience
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A lane of somebody's journal."""
-
-    producer: str
-    journal: str
-    lane: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some records: the number of the last, and the handled events in them, in order, by id."""
-
-    last: int
-    numbers: dict[str, int]
-
-    def lost(self, missing: Iterable[str]) -> tuple[list[str], bool]:
-        """Return which of the missing events to fetch; and whether nothing behind the first of them was handled."""
-        order = [event for event in self.numbers if event in missing]
-        handled = [n for event, n in self.numbers.items() if event not in missing and n >= self.numbers[order[0]]]
-        return [event for event in order if not handled or self.numbers[event] <= handled[-1]], not handled
 
 
 class Walker:
@@ -85,6 +41,7 @@ class Walker:
         self._service, self._engine = service, engine
         self._every, self._patience = service.settings.walk_every, service.settings.walk_patience
         self._watches: dict[Place, Watch] = {}
+        self._sweeper = Sweeper(service.sidecar, service.settings.marks_kept, self._page, lambda: self._crowded)
         self.repaired: Counter[str] = Counter()  # events, by producer
         self.lag: dict[str, int] = {}  # records that are not looked through yet, by producer
 
@@ -118,14 +75,18 @@ class Walker:
 
     async def _is_its_turn(self) -> bool:
         """Tell whether this replica has the first of the lanes that have an owner, and not enough to do already."""
-        main = self._engine.main
-        if main is None or main.executor.queued > keys.BATCH_ITEMS // 4:
+        if self._crowded:
             return False
         try:
             owned = [lane.number for lane in await self._engine.lanes.all() if lane.head.owner is not None]
         except SidecarError:
             return False
         return bool(owned) and owned[0] in self._engine.running
+
+    @property
+    def _crowded(self) -> bool:
+        main = self._engine.main
+        return main is None or main.executor.queued > keys.BATCH_ITEMS // 4
 
     async def _walk(self, producer: str, wanted: Mapping[str, bool]) -> None:
         """Look through every lane, and keep how far that went."""
@@ -145,6 +106,7 @@ class Walker:
         if stored is None or stored.value != moved:
             etag = stored.etag if stored else None
             await self._service.sidecar.transact([Put(name, moved, etag=etag, insert=stored is None)])
+        await self._sweeper.sweep(producer, told["journalId"], wanted, lanes)
 
     async def _lane(self, place: Place, cursor: Mapping[str, Any], tail: int) -> int:
         """Return up to which number everything is settled, or is now."""
@@ -178,7 +140,7 @@ class Walker:
     async def _missing(self, events: Iterable[str]) -> set[str]:
         names = {keys.inbox(event): event for event in events}
         found = await self._service.sidecar.read(list(names)) if names else {}
-        return {event for name, event in names.items() if name not in found}
+        return {event for name, event in names.items() if name not in found or is_unread(found[name].value)}
 
     async def _fetch(self, place: Place, lost: dict[str, int]) -> None:
         """Handle events as if they had been delivered; returns when they are settled."""

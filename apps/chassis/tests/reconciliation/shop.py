@@ -20,6 +20,7 @@ from chassis_testing.virtual_time import VirtualLoop
 from support.http import ask
 
 EVERY, PATIENCE = 2.0, 4.0  # s, as by default
+KEPT = 60.0  # s, not an hour
 LONG = 3 * (EVERY + 2 * PATIENCE)  # s that repair everything
 
 
@@ -60,8 +61,8 @@ def shop_rules() -> Rules:
     return rules
 
 
-def till_rules(*handled: type[Event], history: bool = True) -> Rules:
-    """Count by type and thing; `broken` things cannot be counted."""
+def till_rules(*handled: type[Event], history: bool = True, broken: bool = True) -> Rules:
+    """Count by type and thing; where anything is `broken`, things of that name cannot be counted."""
     rules = Rules()
     total = rules.document("sum", Count)
     total.evolve(lambda state, _event: Count(count=(state.count if state else 0) + 1))
@@ -70,7 +71,7 @@ def till_rules(*handled: type[Event], history: bool = True) -> Rules:
         return f"{event.event_type}-{event.what}"
 
     def count(_docs: Any, event: Any, _context: Any) -> tuple[Event, ...]:
-        if event.what == "broken":
+        if broken and event.what == "broken":
             raise ValueError("this cannot be counted")
         return (Counted(name=name(event)),)
 
@@ -94,7 +95,7 @@ class Town:
         """Run a replica."""
         loop = asyncio.get_running_loop()
         sidecar = MemorySidecar(self.stores[name], self.broker, apps=self.apps, clock=loop.time)
-        settings = Settings(instance=instance, walk_every=EVERY, walk_patience=PATIENCE, lease=3.0)
+        settings = Settings(instance=instance, walk_every=EVERY, walk_patience=PATIENCE, lease=3.0, marks_kept=KEPT)
         service = Service(name, rules, settings=settings, sidecar=sidecar)
         self.apps[name] = partial(self._reached, service)
         detach = [
@@ -136,6 +137,10 @@ class Town:
         found = self.stores[name].read([key], 0.0)
         return found[key].value if key in found else None
 
+    def marks(self) -> dict[str, Any]:
+        """Return the till's inbox marks, by key."""
+        return {key: self.value("till", key) for key in self.stores["till"].rows if key.startswith("inbox:")}
+
     def cursors(self) -> dict[str, Any]:
         """Return the till's cursors, by key."""
         return {key: self.value("till", key) for key in self.stores["till"].rows if key.startswith("cursor:")}
@@ -148,11 +153,14 @@ async def sell(shop: Service, *things: str, back: bool = False) -> None:
 
 
 @asynccontextmanager
-async def trading(town: Town, *handled: type[Event], history: bool = True) -> AsyncIterator[tuple[Service, Service]]:
+async def trading(
+    town: Town, *handled: type[Event], history: bool = True, broken: bool = True
+) -> AsyncIterator[tuple[Service, Service]]:
     """Run both, and the postman."""
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(town.open("shop", shop_rules()))
-        till = await stack.enter_async_context(town.open("till", till_rules(*(handled or (Sold,)), history=history)))
+        rules = till_rules(*(handled or (Sold,)), history=history, broken=broken)
+        till = await stack.enter_async_context(town.open("till", rules))
         postman = asyncio.create_task(town.postman())
         stack.callback(postman.cancel)
         yield shop, till

@@ -1,13 +1,18 @@
 """Each walk goes wrong once its defence is taken away: a test that cannot fail would show nothing."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import test_sweeps
 import test_walks
 
-from chassis.reconciliation import cursor, journals, walker
+from chassis import service
+from chassis.reconciliation import cursor, journals, sweeper, walker
+from chassis.reconciliation.cursor import Origin
 from chassis.reconciliation.walker import Page, Walker, Watch
+from chassis.work import Redrive
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -72,6 +77,26 @@ def _walks_what_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walker, "including", including)
 
 
+def _covers_new_types_too(stored: Any, wanted: dict[str, bool], _tails: Any) -> dict[str, Any]:
+    return {"lanes": stored["lanes"] if stored else {}, "types": {kind: {} for kind in wanted}}
+
+
+class _Hasty(Watch):
+    def noted(self, tail: int, now: float, patience: float) -> int:
+        super().noted(tail, now, patience)
+        return tail
+
+
+def _by_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = cursor.origin
+
+    def origin(text: str | None, kind: str) -> Origin | None:
+        found = original(text, kind)
+        return found and replace(found, swept=cursor.name("shop", str(text).split("/")[1]))
+
+    monkeypatch.setattr(service, "origin", origin)
+
+
 async def _always(_self: Walker) -> bool:
     return True
 
@@ -94,6 +119,16 @@ MUTATIONS: dict[str, Patch] = {
     ),
     "an_older_version_skips_nothing_that_a_newer_one_handles": _walks_what_is_not_its_own,
     "one_replica_walks_and_another_goes_on_when_it_is_gone": patched(Walker, "_is_its_turn", _always),
+    "marks_go_when_the_walk_has_passed_them_for_long": patched(sweeper, "Watch", _Hasty),
+    "who_begins_anew_waits_anew": patched(sweeper, "Watch", _Hasty),
+    "what_comes_again_after_that_is_dropped": patched(Origin, "over", lambda *_: False),
+    "what_comes_again_between_covering_and_deleting_is_dropped": patched(Origin, "over", lambda *_: False),
+    "the_mark_of_a_dead_letter_stays_until_it_is_redriven": patched(sweeper, "needless", lambda _: True),
+    "what_another_version_could_read_meanwhile_is_not_redriven": patched(Redrive, "_due", lambda *_: True),
+    "a_type_that_is_handled_since_lately_gets_its_history_and_the_others_stay_known": patched(
+        cursor, "including", _covers_new_types_too
+    ),
+    "who_wants_no_history_misses_nothing_that_is_on_its_way": _by_the_cursor,
     "events_that_fill_more_than_an_answer_come_in_several": patched(journals, "ANSWER_BYTES", 10**9),
 }
 
@@ -102,4 +137,4 @@ MUTATIONS: dict[str, Patch] = {
 def test_goes_wrong_without_its_defence(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     MUTATIONS[name](monkeypatch)
     with pytest.raises(AssertionError):
-        getattr(test_walks, f"test_{name}")()
+        getattr(test_sweeps if hasattr(test_sweeps, f"test_{name}") else test_walks, f"test_{name}")()
