@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test bench-replicas bench-walks bench-age
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -54,8 +54,9 @@ swap-test: setup ## 5,000 orders while the broker is swapped three times and wip
 
 SEEDS := 10000
 SEED :=
-simulate: setup ## All services in one process under every fault, by seed: SEEDS=10000; SEED=1234 replays one and prints its history
-	@PYTHONPATH=tests .venv/bin/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+REPLICAS := 2
+simulate: setup ## All services in one process under every fault, by seed: SEEDS=10000 REPLICAS=3; SEED=1234 replays one and prints its history
+	@SIMULATE_REPLICAS=$(REPLICAS) PYTHONPATH=tests .venv/bin/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 simulate-bugs: setup ## Plant bugs in memory, one by one, and see the simulation find them; writes docs/reliability.md
 	@PYTHONPATH=tests .venv/bin/python -m simulation.hunt
@@ -65,6 +66,16 @@ simulate-crashes: setup ## Let the process die at every call of an order's flow;
 
 bench: setup ## Accepted orders a second beside honest baselines (about three minutes); writes .outrigger/bench.json
 	@PYTHONPATH=tests .venv/bin/python -m load
+
+bench-replicas: setup ## Three replicas of each service beside one, on the same 50 products; conflicts a commit (ten minutes)
+	@PYTHONPATH=tests .venv/bin/python -m load.costs replicas
+
+bench-walks: setup ## What the walks over others' journals cost, at a steady rate (about five minutes)
+	@PYTHONPATH=tests .venv/bin/python -m load.costs walks
+
+ORDERS := 10000
+bench-age: setup ## CPU and bytes an order, thousand by thousand, to ORDERS=300000 (which takes about an hour)
+	@PYTHONPATH=tests .venv/bin/python -m load.costs age --orders $(ORDERS)
 
 contracts: setup ## Renew the schemas, AsyncAPI and OpenAPI documents in apps/contracts/schemas
 	@PYTHONPATH=tests .venv/bin/python -m published renew

@@ -7,10 +7,11 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 import psutil
@@ -27,7 +28,8 @@ from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
 from outrigger.template import Template, read_template, resolve
 
-PATIENCE = 60.0  # s until all is ready
+PATIENCE = 180.0  # s until all is ready, also three of each on a busy machine
+ONE: Mapping[str, int] = MappingProxyType({})
 OK = 300  # statuses below it
 USUAL_WORK = "../../.outrigger"  # where components keep a run's files
 
@@ -94,18 +96,24 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(root: Path, contenders: Sequence[Contender], work: Path | None = None) -> AsyncIterator[Stage]:
-    """Start everything; yields when all are ready, and leaves no process behind. `work` is emptied first."""
+async def staged(
+    root: Path, contenders: Sequence[Contender], work: Path | None = None, *, replicas: Mapping[str, int] = ONE
+) -> AsyncIterator[Stage]:
+    """Start everything; yields when all are ready, and leaves no process behind. `work` is emptied first.
+
+    `replicas` says of whom there are several; the further ones' places are named as in a run.
+    """
     home = BenchHome(root, work or root / ".outrigger" / "bench")
     shutil.rmtree(home.work, ignore_errors=True)
     template = read_template(home.template)
-    broker_port, bank_port, *ports = free_ports(2 + 4 * len(contenders))
+    cast = [(each, n) for each in contenders for n in range(replicas.get(each.name, 1))]
+    broker_port, bank_port, *ports = free_ports(2 + 4 * len(cast))
     parts = [valkey(home, broker_port), bank(home, bank_port)]
     _write_resources(home, template, parts, contenders)
     each = [Ports(*ports[n : n + 4]) for n in range(0, len(ports), 4)]
-    places = [_place(home, template, contender, own) for contender, own in zip(contenders, each, strict=True)]
+    places = [_place(home, template, who, own, number) for (who, number), own in zip(cast, each, strict=True)]
     children = {part.command.name: Child(part.command, _ignore) for part in parts}
-    stage = Stage(home, broker_port, children, {p.contender.name: p for p in places})
+    stage = Stage(home, broker_port, children, {p.app.command.name.removesuffix(".app"): p for p in places})
     try:
         await _start(stage, parts)
         yield stage
@@ -126,9 +134,12 @@ def _write_resources(home: Home, template: Template, parts: Sequence[Part], cont
     make_credentials(home.credentials, [contender.name for contender in contenders])
 
 
-def _place(home: Home, template: Template, contender: Contender, ports: Ports) -> Place:
+def _place(home: Home, template: Template, contender: Contender, ports: Ports, number: int) -> Place:
     app = app_of(contender, template, home)
-    commands = app_command(home, template, app, ports), sidecar_command(home, template, app, ports, daprd(home))
+    commands = (
+        app_command(home, template, app, ports, replica=number),
+        sidecar_command(home, template, app, ports, daprd(home), replica=number),
+    )
     return Place(contender, ports, *(Child(command, _ignore) for command in commands))
 
 

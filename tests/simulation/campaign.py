@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
-from simulation.plan import KINDS, plan
+from simulation.plan import KINDS, REPLICAS, plan
 from simulation.run import Outcome, past, simulate
 
 CHUNK = 5
@@ -59,7 +59,7 @@ class Tally:
             f"virtual time, {self.calls} calls to sidecars"
         )
         orders, troubles = self.fewest
-        yield f"each with at least {orders} orders and {troubles} troubles, on two replicas of each service"
+        yield f"each with at least {orders} orders and {troubles} troubles, on {len(REPLICAS)} replicas of each service"
         yield from _table("orders by outcome", self.orders)
         yield from _table("troubles that struck", Counter({kind: self.hits[kind] for kind in KINDS}))
         yield from _table("branches reached", self.seen)

@@ -3,11 +3,12 @@
 A plan follows from its seed alone. Shrinking takes things out of it.
 """
 
+import os
 import random
 from dataclasses import dataclass
 from typing import Any
 
-REPLICAS = ("a", "b")
+REPLICAS = tuple("abcdefgh"[: int(os.environ.get("SIMULATE_REPLICAS", "2"))])
 SERVICES = ("users", "inventory", "orders", "payments", "notifications")
 PEOPLE = 8
 PRODUCTS: dict[str, tuple[str, int]] = {  # price, pieces; two of the dearest are more than the bank holds

@@ -1,4 +1,4 @@
-"""Everything in one event loop: two processes of each service, their stores, the broker, the bank, the mails.
+"""Everything in one event loop: some processes of each service, their stores, the broker, the bank, the mails.
 
 Chance comes from one generator, time from the loop, so a seed is always the same history.
 """

@@ -16,6 +16,7 @@ from outrigger.audit import expected
 from outrigger.ledgers import Ledger, Store
 from simulation.bodies import RULES
 from simulation.clients import Customer, knock
+from simulation.plan import REPLICAS
 
 if TYPE_CHECKING:
     from simulation.town import Town
@@ -253,7 +254,7 @@ def _count(town: "Town", ledgers: list[Ledger]) -> None:
                 name += " before the order came"
             town.seen[f"{ledger.service}: {name}"] += 1
         town.seen["dead letters"] += len(ledger.letters)
-        town.seen["lanes opened beyond two"] += max(0, len(ledger.heads) - 2)
+        town.seen["lanes opened beyond one a replica"] += max(0, len(ledger.heads) - len(REPLICAS))
     town.seen["mails sent again"] += town.mailbox.repeats
 
 

@@ -71,9 +71,9 @@ class Installation:
         """Run a command of the launcher."""
         return self.shell(".venv/bin/outrigger", *arguments, within=within)
 
-    def up(self) -> str:
+    def up(self, *more: str) -> str:
         """Start it; returns when it is ready, with what was printed."""
-        done = self.outrigger("up", "--detach", "--port", str(self.port), *self.choice)
+        done = self.outrigger("up", "--detach", "--port", str(self.port), *self.choice, *more, within=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

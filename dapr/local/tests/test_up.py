@@ -38,6 +38,7 @@ async def ready(request):
             return web.Response(status=200 if answer.ok else 503)
 
 async def products(request):
+    print("products asked", flush=True)
     return web.json_response({"products": [{"sku": "kayak", "available": 1000}]})
 
 async def place(request):
@@ -86,8 +87,8 @@ class Project:
             self.argv(*arguments), cwd=self.home.root, capture_output=True, text=True, timeout=100, check=False
         )
 
-    def up(self) -> str:
-        done = self.outrigger("up", "--detach", "--port", str(self.port))
+    def up(self, *more: str) -> str:
+        done = self.outrigger("up", "--detach", "--port", str(self.port), *more)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -187,6 +188,33 @@ def test_a_sidecar_that_anybody_tells_to_end_is_soon_replaced(project: Project, 
     before.terminate()
     eventually(lambda: project.status()["services"][1]["sidecar"]["restarts"] == 1, within=DRAIN / 2)
     eventually(lambda: all(service["ready"] for service in project.status()["services"]), within=30)
+
+
+def test_there_are_as_many_replicas_as_wished_and_their_callers_are_handed_on(
+    project: Project, eventually: Eventually
+) -> None:
+    def names() -> list[str]:
+        return [service["name"] for service in project.status()["services"]]
+
+    def invoked() -> int:
+        url = f"{project.run.services['gateway'].sidecar_url}/v1.0/invoke/orders/method/api/v1/products"
+        return subprocess.run(
+            ["curl", "-sf", "--max-time", "10", "-o", os.devnull, url], timeout=20, check=False
+        ).returncode
+
+    project.up("--replicas", "2")
+    assert names() == ["gateway", "orders", "orders-1"]
+    assert project.outrigger("scale", "3").stdout == "orders: 3\n"
+    third = project.run.services["orders-2"]
+    # The caller's sidecar looks for others from time to time; it goes round through those that it knows.
+    served = lambda: project.outrigger("logs", "orders-2.app").stdout.count("products asked") > 0  # noqa: E731
+    eventually(lambda: invoked() == 0 and served(), within=60)
+    processes = [third.app.process(), third.sidecar.process()]
+    assert project.outrigger("scale", "1", "orders").returncode == 0
+    assert names() == ["gateway", "orders"]
+    assert all_gone([process for process in processes if process])
+    assert [invoked() for _ in range(12)] == [0] * 12
+    assert "no replicas of gateway" in project.outrigger("scale", "2", "gateway").stderr
 
 
 @pytest.mark.parametrize("what", [[], ["--sidecars"]], ids=["apps", "sidecars"])
