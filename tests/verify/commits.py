@@ -1,28 +1,36 @@
-"""Sees a commit while it happens: a service's sidecar then holds the write lock of its SQLite file, says the kernel.
+"""Sees a commit while it happens, from outside.
 
-In WAL mode that is byte 120 of the `-shm` file (https://sqlite.org/walformat.html#locks).
+SQLite: the kernel says that a service's sidecar holds the write lock of its file; in WAL mode that is byte 120 of the
+`-shm` file (https://sqlite.org/walformat.html#locks). PostgreSQL: a connection's process says in its title what it does
+(`update_process_title`, on by default).
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LOCKS = Path("/proc/locks")
 WRITER = 120
+WRITING = ("BEGIN", "INSERT", "UPDATE", "DELETE", "COMMIT", "idle in transaction")
 
 
-def under_way(store: Path) -> bool:
-    """Tell whether a transaction is being written to the store at this very moment."""
+def in_file(store: Path) -> bool:
+    """Tell whether a transaction is being written to a SQLite file at this very moment."""
     shared = store.with_name(f"{store.name}-shm")
     inode = str(shared.stat().st_ino)
     return any(first <= WRITER <= last for first, last in _written(inode))
 
 
-def met(store: Path, within: float) -> bool:
+def in_database(server: int, name: str) -> bool:
+    """Tell whether a PostgreSQL server, by its process id, is in a transaction that writes to a database."""
+    return any(title.startswith(f"postgres: {name} ") and title.endswith(WRITING) for title in _titles(server))
+
+
+def met(under_way: Callable[[], bool], within: float) -> bool:
     """Wait, without a pause, until a commit is under way; False if there is none in time."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        if under_way(store):
+        if under_way():
             return True
     return False
 
@@ -33,3 +41,12 @@ def _written(inode: str) -> Iterator[tuple[int, float]]:
         words = line.split()
         if words[1] != "->" and words[3] == "WRITE" and words[5].rpartition(":")[2] == inode:
             yield int(words[6]), float("inf") if words[7] == "EOF" else int(words[7])
+
+
+def _titles(server: int) -> Iterator[str]:
+    """Yield what the processes of a server's connections call themselves."""
+    for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+        try:
+            yield Path(f"/proc/{child}/cmdline").read_text().rstrip("\0 ")
+        except OSError:
+            continue  # it has gone

@@ -45,7 +45,8 @@ def kill(system: Installation, role: str) -> bool:
     """Kill it in the middle of a commit, if there is one soon; tells whether there was."""
     state = system.state_of(role)
     assert state.pid
-    aimed = commits.met(store(system, role), AIMED)
+    file = store(system, role)
+    aimed = commits.met(lambda: commits.in_file(file), AIMED)
     os.kill(state.pid, signal.SIGKILL)
     return aimed
 

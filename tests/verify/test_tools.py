@@ -17,14 +17,14 @@ def test_a_commit_is_seen_while_it_is_written(tmp_path: Path) -> None:
     try:
         store.execute("pragma journal_mode = wal")
         store.execute("create table state (key)")
-        assert not commits.met(file, within=0.05)
+        assert not commits.met(lambda: commits.in_file(file), within=0.05)
         store.execute("begin immediate")
-        assert commits.under_way(file)
+        assert commits.in_file(file)
         store.execute("commit")
-        assert not commits.under_way(file)
+        assert not commits.in_file(file)
         store.execute("begin")
         store.execute("select * from state")
-        assert not commits.under_way(file), "who reads writes nothing"
+        assert not commits.in_file(file), "who reads writes nothing"
     finally:
         store.close()
 

@@ -9,7 +9,8 @@ PUBSUB, STORE = "pubsub", "store"
 
 
 def serve(app: FastAPI) -> None:
-    """Serve on the port that the launcher gave."""
+    """Serve on the port that the launcher gave, and answer it that we do."""
+    app.add_api_route("/ready", dict)
     port = int(os.environ["APP_PORT"])
     uvicorn.run(
         app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_config=None, access_log=False,

@@ -1,0 +1,1 @@
+"""Everything is killed, stopped and wiped for minutes, at moments that a seed tells, while orders come in."""
