@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test bench-replicas bench-walks bench-age
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test bench-replicas bench-walks bench-age storm storm-long
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -31,7 +31,7 @@ check: ## Lint, types, architecture, unit tests
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
 
-verify: verify-brokers verify-load ## Both: other brokers and stores; minutes of load, kills, restarts, overload and poison
+verify: verify-brokers verify-load ## Both: other brokers and stores; minutes of load, kills, restarts, overload and poison; storms
 
 verify-brokers: setup ## The whole system on RabbitMQ, Kafka and PostgreSQL (Debian: apt-get install rabbitmq-server)
 	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
@@ -51,6 +51,17 @@ containers: setup ## One broker and PostgreSQL in containers, by testcontainers;
 swap-test: setup ## 5,000 orders while the broker is swapped three times and wiped once; writes docs/reliability.md
 	@.venv/bin/outrigger runtime --broker kafka >/dev/null
 	VERIFY_WRITES=1 .venv/bin/pytest -q -m swaps
+
+KILLS := 40
+ORDERS := 2000
+STORM = PYTHONPATH=tests .venv/bin/python -m storm $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
+storm: setup ## Kill, stop and wipe everything under load, then the textbook's way: BROKER= STORE= KILLS= ORDERS= RATE= SEED=
+	@.venv/bin/outrigger runtime $(CHOICE) >/dev/null
+	@$(STORM) $(CHOICE) --kills $(KILLS) --orders $(ORDERS) --beside
+
+storm-long: setup ## 200 kills and 20,000 orders on each broker (half an hour); writes docs/reliability.md
+	@.venv/bin/outrigger runtime --broker kafka >/dev/null
+	@for broker in redis rabbitmq kafka; do $(STORM) --broker $$broker --kills 200 --orders 20000 --write || exit 1; done
 
 SEEDS := 10000
 SEED :=

@@ -39,7 +39,9 @@ class Weather:
         """Do all of it, in time; in the end nothing is stopped any more and the bank is well."""
         began = time.monotonic()
         try:
-            await asyncio.gather(*(self._strike(strike, began, lease) for strike in plan.strikes))
+            async with asyncio.TaskGroup() as group:
+                for strike in plan.strikes:
+                    group.create_task(self._strike(strike, began, lease))
         finally:
             _go_on(self._frozen)
 
@@ -88,9 +90,10 @@ class Weather:
 
     async def _alive(self, role: str) -> list[psutil.Process]:
         """Wait until it runs; returns its process and those that it has started."""
-        async with asyncio.timeout(BACK_WITHIN):
-            while not (process := self.system.state_of(role).process()):
-                await asyncio.sleep(0.02)
+        deadline = time.monotonic() + BACK_WITHIN
+        while not (process := self.system.state_of(role).process()):
+            assert time.monotonic() < deadline, f"{role} was not started again within {BACK_WITHIN:.0f} s"
+            await asyncio.sleep(0.02)
         return [process, *_children(process)]
 
     def _meet(self, role: str) -> bool:
@@ -130,13 +133,12 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 def told(weather: Weather) -> Iterator[str]:
     """Put it into words."""
-    roles = sorted({role for kind, role in weather.done if kind is Kind.KILL})
     for title, kind, some in (
-        ("kills (those that hit a commit)", Kind.KILL, weather.hit),
+        ("kills (those that met a commit)", Kind.KILL, weather.hit),
         ("stopped and let go on (those beyond the lease)", Kind.PAUSE, weather.beyond),
     ):
-        counts = {role: weather.done[kind, role] for role in roles}
+        counts = {role: n for (done, role), n in sorted(weather.done.items()) if done is kind}
         yield f"{sum(counts.values())} {title}: " + ", ".join(f"{r} {n} ({some[r]})" for r, n in counts.items())
-    yield f"{weather.aimed} kills were aimed at a commit, {sum(weather.hit.values())} met one"
+    yield f"{weather.aimed} of the kills were aimed at a commit, and {sum(weather.hit.values())} met one"
     others = {f"{kind}: {role}": n for (kind, role), n in weather.done.items() if kind in {Kind.WIPE, Kind.BANK}}
     yield ", ".join(f"{name} {count}" for name, count in sorted(others.items()))

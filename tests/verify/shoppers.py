@@ -23,10 +23,8 @@ OK, ACCEPTED = 200, 202
 BROKEN = 0  # in place of a status: no answer came
 OLD = 110  # in place of a status: an answer that is marked as old, and so may be
 AGAIN_AFTER = 0.2  # s until a request that was not answered is repeated
-PATIENT = (
-    2.0  # s; who is told to come again waits that long at most, or a slow machine would see nothing but repetitions
-)
-GLANCES = (0.2, 0.4, 0.8, 1.6)  # s until an order is looked at again; then always the last
+PATIENT = 2.0  # s; who is told to come again waits that long at most: a slow machine would see nothing but repetitions
+GLANCES = (0.0, 0.2, 0.4, 0.8, 1.6)  # s until an order is looked at again, at once at first; then always the last
 PATIENCE = 30.0  # s for an answer
 INSISTS = 60.0  # s for a request, when all is calm
 DOOR = "/api/v1/orders"
