@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from brokers.whole import broker_of
 from outrigger.choice import Broker, Store
@@ -24,17 +25,16 @@ WORK = REPOSITORY / ".outrigger" / "storm"
 def main() -> int:
     """Run; returns the exit status."""
     chosen = _arguments()
-    shutil.rmtree(WORK, ignore_errors=True)
     say([f"seed {chosen.seed}"])
-    with _installed(chosen.broker, chosen.store) as system:
+    with _installed(_emptied(f"{chosen.broker} {chosen.store} {chosen.kills}"), chosen.broker, chosen.store) as system:
         outcome = storm(system, plan(
             chosen.seed, roles(system), broker=broker_of(system), kills=chosen.kills, orders=chosen.orders,
             lease=LEASE, rate=chosen.rate,
         ))  # fmt: skip
+        say(outcome.told())
     outcomes = {f"storm {chosen.broker} {chosen.store}": outcome}
-    say(outcome.told())
     if chosen.beside:
-        compared = compare(WORK / "beside", chosen.broker, chosen.seed)
+        compared = compare(_emptied(f"{chosen.broker} beside"), chosen.broker, chosen.seed)
         outcomes["storm beside the textbook"] = compared
         say(compared.told())
     if chosen.write:
@@ -48,10 +48,15 @@ def _write(outcomes: Mapping[str, Outcome]) -> None:
         report.write(section, [head, "", "```", *outcome.told(), "```"])
 
 
+def _emptied(name: str) -> Path:
+    """Return a folder; what a run leaves in it stays until the next of that name."""
+    shutil.rmtree(WORK / name, ignore_errors=True)
+    return WORK / name
+
+
 @contextmanager
-def _installed(broker: Broker, store: Store) -> Iterator[Installation]:
-    """Run the system in a folder of its own, whose logs stay; no process does."""
-    folder = WORK / f"{broker} {store}"
+def _installed(folder: Path, broker: Broker, store: Store) -> Iterator[Installation]:
+    """Run the system there; no process of it is left."""
     system = Installation.at(folder, SETTINGS, ("--broker", broker, "--store", store))
     looked = system.outrigger("doctor", *system.choice)
     if missing := [line for line in looked.stdout.splitlines() if line.startswith("BAD")]:

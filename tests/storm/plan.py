@@ -7,7 +7,7 @@ from itertools import count, islice
 from random import Random
 
 CALM = 3.0  # s at the beginning and at the end
-SPACE = 2.0  # s of a storm for each kill, unless the rate is given
+SPACE = 2.5  # s of a storm for each kill, unless the rate is given
 RATE = 40.0  # orders a second, if the kills leave time for it
 SHARE_AIMED = 3  # one in so many
 BANK_MODES = ("slow", "fail", "decline", "down")

@@ -16,7 +16,7 @@ from storm.plan import Kind, Plan, Strike
 from support.installation import Installation
 from verify import commits
 
-AIMED = 0.5  # s to wait for a commit
+AIMED = 2.0  # s to wait for a commit
 BACK_WITHIN = 60.0  # s
 WRITERS = {"bank": "payments"}  # whose commits those who have none are part of
 DATABASES = "postgresql"
@@ -32,6 +32,7 @@ class Weather:
     aimed: int = 0
     hit: Counter[str] = field(default_factory=Counter)  # in a commit, of those that were aimed
     beyond: Counter[str] = field(default_factory=Counter)  # stopped for longer than the lease
+    _bad: bool = False  # whether the bank had bad days
     _frozen: list[psutil.Process] = field(default_factory=list)
     _aiming: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -44,6 +45,7 @@ class Weather:
                     group.create_task(self._strike(strike, began, lease))
         finally:
             _go_on(self._frozen)
+        assert not self._bad or await self._bank("--mode", "none"), "the bank does not get well"
 
     async def _strike(self, strike: Strike, began: float, lease: float) -> None:
         await asyncio.sleep(max(0.0, began + strike.at - time.monotonic()))
@@ -54,7 +56,8 @@ class Weather:
                 await self._pause(strike)
                 self.beyond[strike.role] += strike.lasts > lease
             case Kind.BANK:
-                await self._trouble(strike)
+                if not await self._trouble(strike):
+                    return
             case Kind.WIPE:
                 await asyncio.to_thread(wiping.lose_everything, self.system, strike.role)
         self.done[strike.kind, strike.mode or strike.role] += 1
@@ -78,15 +81,20 @@ class Weather:
         await asyncio.sleep(strike.lasts)
         _go_on(family)
 
-    async def _trouble(self, strike: Strike) -> None:
-        await self._bank("--mode", strike.mode, "--rate", "0.3", "--delay", "5")
+    async def _trouble(self, strike: Strike) -> bool:
+        """Give the bank a bad day; tells whether it was there to have one."""
+        self._bad = True
+        came = await self._bank("--mode", strike.mode, "--rate", "0.3", "--delay", "5")
         await asyncio.sleep(strike.lasts)
-        await self._bank("--mode", "none")
+        return await self._bank("--mode", "none") and came
 
-    async def _bank(self, *words: str) -> None:
-        async with asyncio.timeout(BACK_WITHIN):
-            while (await asyncio.to_thread(self.system.outrigger, "faults", "bank", *words)).returncode:
-                await asyncio.sleep(0.5)  # it is away as well
+    async def _bank(self, *words: str) -> bool:
+        deadline = time.monotonic() + BACK_WITHIN
+        while (await asyncio.to_thread(self.system.outrigger, "faults", "bank", *words)).returncode:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.5)  # it was killed, or is stopped
+        return True
 
     async def _alive(self, role: str) -> list[psutil.Process]:
         """Wait until it runs; returns its process and those that it has started."""

@@ -8,9 +8,14 @@ from fastapi import FastAPI
 PUBSUB, STORE = "pubsub", "store"
 
 
+def ready() -> dict[str, str]:
+    """Say that requests are answered."""
+    return {}
+
+
 def serve(app: FastAPI) -> None:
-    """Serve on the port that the launcher gave, and answer it that we do."""
-    app.add_api_route("/ready", dict)
+    """Serve on the port that the launcher gave, which asks whether we are ready."""
+    app.add_api_route("/ready", ready)
     port = int(os.environ["APP_PORT"])
     uvicorn.run(
         app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_config=None, access_log=False,
