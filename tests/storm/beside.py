@@ -20,7 +20,7 @@ from storm.whole import ANSWERED_WITHIN, LEASE, ORDER_DEADLINE, QUIET_WITHIN, SE
 from support.installation import Installation
 from verify.shoppers import DOOR, Shoppers
 
-KILLS, ORDERS = 30, 1000
+KILLS, ORDERS, RATE = 12, 1000, 16.0  # so each is struck as often as one of all roles is in a storm over all
 OURS = "orders"
 
 
@@ -71,7 +71,7 @@ def compare(folder: Path, broker: str, seed: int, kills: int = KILLS, orders: in
 
     def planned(system: Installation, service: str) -> Plan:
         struck = (f"{service}.app", f"{service}.daprd", broker_of(system))
-        return plan(seed, struck, broker=struck[-1], kills=kills, orders=orders, lease=LEASE)
+        return plan(seed, struck, broker=struck[-1], kills=kills, orders=orders, lease=LEASE, rate=RATE)
 
     documented = _documented(textbook.installed(folder / "documented", *choice), planned)
     ours = _ours(Installation.at(folder / "ours", SETTINGS, choice), planned)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 SHOWN = 10
+WIDTH = 118
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Outcome:
     def told(self) -> Iterator[str]:
         """Put it into words."""
         yield self.head
-        yield from (f"    {figure}" for figure in self.figures)
+        for figure in self.figures:
+            yield from wrap(figure, WIDTH, initial_indent="    ", subsequent_indent="      ")
         for line in self.lines:
             yield from (f"    {words}" for words in line.told())

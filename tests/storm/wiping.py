@@ -12,7 +12,7 @@ IDENTITY = ("meta.properties", "bootstrap.checkpoint")  # without which Kafka do
 def lose_everything(system: Installation, broker: str) -> None:
     """Kill the broker and take from it all that it holds; it is started again, empty."""
     wipe = _by_hand if broker in HELD else _by_command
-    eventually(lambda: wipe(system, broker), within=60, pause=0.5, what=f"{broker} runs, and is wiped")
+    eventually(lambda: wipe(system, broker), within=120, pause=0.5, what=f"{broker} runs, and is wiped")
 
 
 def _by_command(system: Installation, _broker: str) -> bool:
