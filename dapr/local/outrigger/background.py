@@ -16,7 +16,6 @@ from outrigger.home import Home
 from outrigger.instance import claim
 from outrigger.leftovers import clear_leftovers, put_logs_aside
 from outrigger.plan import Plan
-from outrigger.replicas import HEARD
 from outrigger.supervisor import Supervisor
 
 Make = Callable[[], Plan]
@@ -74,7 +73,6 @@ async def _supervise(plan: Plan, channel: socket.socket) -> None:
         send(channel, Kind.NOTE, text)
 
     supervisor = Supervisor(plan, tell)
-    loop.add_signal_handler(HEARD, supervisor.hear)
     await supervisor.run(stop, lambda: send(channel, Kind.READY))
 
 

@@ -1,4 +1,4 @@
-"""What the launcher changes while a system runs: the supervisor's side of `outrigger swap` and `wipe-broker`."""
+"""What the launcher changes while a system runs: its side of `outrigger swap`, `wipe-broker` and `scale`."""
 
 import asyncio
 import shutil
@@ -22,6 +22,9 @@ async def carry_out(run: "Supervisor", wish: Wish, tell: Tell) -> str:
             return (await Swap(run, Broker(name), tell).done()).model_dump_json()
         case {"change": "wipe-broker"}:
             return await wipe(run)
+        case {"change": "scale", **counts}:
+            await run.scale({name: int(count) for name, count in counts.items()})
+            return "done"
         case _:
             raise LauncherError(f"The launcher knows no such change: {wish}.")
 

@@ -1,5 +1,6 @@
 """Asking sidecars what they run on, and whether what is published reaches their apps."""
 
+from collections import Counter
 from typing import Any
 
 import aiohttp
@@ -30,10 +31,10 @@ async def publish_probe(http: aiohttp.ClientSession, service: ServiceState, topi
         return False
 
 
-async def deliveries(http: aiohttp.ClientSession, service: ServiceState) -> dict[str, int]:
+async def deliveries(http: aiohttp.ClientSession, service: ServiceState) -> Counter[str]:
     """Count what the broker has brought to an app, by topic."""
     found = await figures_of(http, service)
-    return {topic: count for (name, topic), count in found.items() if name == DELIVERIES}
+    return Counter({topic: int(count) for (name, topic), count in found.items() if name == DELIVERIES})
 
 
 async def _metadata(http: aiohttp.ClientSession, service: ServiceState) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from outrigger.parts import Part, until_answering
 from outrigger.plan import Plan, ServicePlan
 from outrigger.ports import LOOPBACK, open_door
 from outrigger.processes import Child
-from outrigger.replicas import wished
 from outrigger.state import Phase, ProcessState, RunState, ServiceState
 from outrigger.template import EDGE
 
@@ -51,8 +50,7 @@ class Supervisor:
         self._sidecars: dict[str, Child] = {}
         for service in plan.services:
             self._know(service)
-        self._scaling = asyncio.Lock()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._detours: set[asyncio.Task[None]] = set()
         self._launcher = ProcessState.of(os.getpid(), "launcher")
         self._announcing: dict[str, asyncio.Task[bool]] = {}
         self._farewells: dict[str, asyncio.Task[None]] = {}
@@ -86,7 +84,7 @@ class Supervisor:
         for part, child in self._parts_that_are(awaited=True):
             await _serve(part, child)  # a sidecar that finds no broker gives up
         await self._serve(self.plan.services)
-        await self._scale(
+        await self.scale(
             {service.app_id: self.plan.replicas for service in self.plan.services if service.app_id != EDGE}
         )
         for _, child in self._parts_that_are(awaited=False):
@@ -94,32 +92,6 @@ class Supervisor:
                 await _start(child)
         for words in self.plan.missing:
             self._tell(words)
-
-    def hear(self) -> None:
-        """Hear that somebody wishes for another number of replicas."""
-        self._begin(self._fulfil())
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-
-    async def _fulfil(self) -> None:
-        try:
-            await self._scale(wished(self.plan.home))
-        except (LauncherError, OSError, ValueError) as error:
-            self._tell(f"not as wished: {error}")
-
-    async def _scale(self, wanted: Mapping[str, int]) -> None:
-        """Start what is missing of these numbers of replicas, or stop what is too much."""
-        async with self._scaling:
-            known = {app_id: [s for s in self._services.values() if s.app_id == app_id] for app_id in wanted}
-            new = [self.plan.another(a, n) for a, count in wanted.items() for n in range(len(known[a]), count)]
-            for service in new:  # one at a time: those that serve need the machine as well
-                self._know(service)
-                await self._serve([service])
-            for app_id, count in wanted.items():
-                await asyncio.gather(*(self._let_go(service) for service in known[app_id][count:]))
 
     async def _serve(self, services: Sequence[ServicePlan]) -> None:
         for service in services:
@@ -132,7 +104,9 @@ class Supervisor:
         self._sidecars[service.name].terminate()
         await self._apps[service.name].stop(_DRAIN)
         await self._sidecars[service.name].stop(_CLOSE)
-        self._begin(detour(service.ports.internal, self._services[service.app_id].ports.internal))
+        way = asyncio.create_task(detour(service.ports.internal, self._services[service.app_id].ports.internal))
+        self._detours.add(way)
+        way.add_done_callback(self._detours.discard)
         for known in (self._services, self._apps, self._sidecars):
             known.pop(service.name)
         self._save()
@@ -141,6 +115,16 @@ class Supervisor:
         return [pair for pair in self._parts if pair[0].awaited is awaited]
 
     # what `changes` may do to a run
+
+    async def scale(self, wanted: Mapping[str, int]) -> None:
+        """Start what is missing of these numbers of replicas, by service, or stop what is too much."""
+        known = {app_id: [s for s in self._services.values() if s.app_id == app_id] for app_id in wanted}
+        new = [self.plan.another(a, n) for a, count in wanted.items() for n in range(len(known[a]), count)]
+        for service in new:  # one at a time: those that serve need the machine as well
+            self._know(service)
+            await self._serve([service])
+        for app_id, count in wanted.items():
+            await asyncio.gather(*(self._let_go(service) for service in known[app_id][count:]))
 
     async def add(self, parts: Sequence[Part]) -> None:
         """Start parts beside the others, and wait until they answer. Raises `LauncherError`; then they are gone."""
@@ -170,9 +154,9 @@ class Supervisor:
             if part in parts:
                 child.freeze(frozen=frozen)
 
-    def renew(self, service: str) -> None:
-        """Kill a sidecar; it is started again."""
-        self._sidecars[service].kill()
+    def renew(self, name: str) -> None:
+        """Kill a sidecar, such as `orders.daprd`; it is started again."""
+        next(child for child in self._sidecars.values() if child.command.name == name).kill()
 
     def replan(self, plan: Plan) -> None:
         """Go on by another plan of the same services."""
@@ -219,7 +203,7 @@ class Supervisor:
         self.phase = Phase.STOPPING
         await self._control.close()
         self._save()
-        for task in (*self._announcing.values(), *self._farewells.values(), *self._errands):
+        for task in (*self._announcing.values(), *self._farewells.values(), *self._detours):
             task.cancel()
         if self._door:
             self._door.close()

@@ -8,6 +8,7 @@ old broker is stopped; its data stays.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -167,23 +168,28 @@ class Swap:
     async def _probed(self, http: aiohttp.ClientSession) -> Condition:
         """Publish something harmless to every topic; returns what tells whether a service has got all of it."""
         topics = {service.app_id: await topics_of(http, service) for service in self._services()}
-        before = {service.app_id: await deliveries(http, service) for service in self._services()}
+        before = {app_id: await self._brought(http, app_id) for app_id in topics}
         publish = partial(publish_probe, http, self._services()[0])
         if left := await _late(sorted(set().union(*topics.values())), _HEARD_WITHIN, publish):
             raise LauncherError(f"Nothing can be published to {left[0]} on {self._after}: see `outrigger logs`.")
 
         async def heard(http: aiohttp.ClientSession, service: ServiceState) -> bool:
-            now, then = await deliveries(http, service), before[service.app_id]
-            return all(now.get(topic, 0) > then.get(topic, 0) for topic in topics[service.app_id])
+            now, then = await self._brought(http, service.app_id), before[service.app_id]
+            return all(now[topic] > then[topic] for topic in topics[service.app_id])
 
         return heard
+
+    async def _brought(self, http: aiohttp.ClientSession, app_id: str) -> Counter[str]:
+        """Count what the broker has brought to a service, by topic: to any replica of it, for each event goes to one."""
+        replicas = [service for service in self._services() if service.app_id == app_id]
+        return sum([await deliveries(http, service) for service in replicas], Counter())
 
     async def _each(self, http: aiohttp.ClientSession, within: float, holds: Condition, not_so: str) -> list[str]:
         """Wait until something holds of every sidecar. Those of which it does not are killed, and start anew on it."""
         late = await _late(self._services(), within, partial(holds, http))
         for service in late:
             self._tell(f"{service.sidecar.name} {not_so}: it is killed, and started again")
-            self._run.renew(service.app_id)
+            self._run.renew(service.sidecar.name)
         if still := await _late(late, _RENEWED_WITHIN, partial(holds, http)):
             name = still[0].sidecar.name
             raise LauncherError(
