@@ -180,7 +180,7 @@ class Swap:
         return heard
 
     async def _brought(self, http: aiohttp.ClientSession, app_id: str) -> Counter[str]:
-        """Count what the broker has brought to a service, by topic: to any replica of it, for each event goes to one."""
+        """Count what the broker has brought to a service, by topic: each event goes to one of its replicas."""
         replicas = [service for service in self._services() if service.app_id == app_id]
         return sum([await deliveries(http, service) for service in replicas], Counter())
 
