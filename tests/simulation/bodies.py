@@ -77,7 +77,7 @@ def settings(instance: str) -> Settings:
     """Times as in a real run, but for a shorter lease and less patience with the broker, so that seeds are short."""
     return Settings(
         instance=instance, lease=LEASE, answer_within=2.0, drain_within=2.0, careful_for=4.0,
-        walk_every=1.0, walk_patience=1.0, marks_kept=2.0,
+        walk_every=1.5, walk_patience=1.0, marks_kept=2.0,
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chassis.service import Edge
 from support.http import Heard
 
-
 SCOPE = {
     "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": "",
     "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8080),
@@ -48,7 +47,9 @@ class Door:
         self._known = {(verb, r.path): r for r in reversed(routes) for verb in r.methods or () if "{" not in r.path}
         self._patterns = [r for r in routes if "{" in r.path]
 
-    async def ask(self, verb: str, path: str, body: bytes, query: Mapping[str, str], headers: Mapping[str, str]) -> Heard:
+    async def ask(
+        self, verb: str, path: str, body: bytes, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Heard:
         """Answer a request, as `support.http.ask` does."""
         messages: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
         answers: list[Any] = []

@@ -1,7 +1,7 @@
 """One process of one service: its body, its sidecar, its clock, and the troubles that wait for its calls."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from chassis_testing.faults import (
     NONE,
     REFUSED,
     UNREACHABLE,
-    Crashed,
     Fault,
     Verb,
 )
@@ -120,8 +119,8 @@ class Replica(Mortal):
 class AtOnce:
     """What is awaited without letting others run: they do when the answer travels."""
 
-    def __await__(self) -> Iterator[None]:  # type: ignore[override] - it has nothing to give
-        return iter(())
+    def __await__(self) -> Generator[None, None, None]:
+        return iter(())  # type: ignore[return-value] - whoever awaits asks for no more than an iterator
 
 
 AT_ONCE = AtOnce()

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from heapq import heappop, heappush
@@ -42,10 +42,10 @@ class Nap:
         """Nothing happens before it is awaited; a nap of no time lets others run."""
         self._loop, self._seconds = loop, seconds
 
-    def __await__(self) -> Iterator[None]:  # type: ignore[override] - it has nothing to give
+    def __await__(self) -> Generator[None, None, None]:
         """Let the task's next step, which it asks for now, come later."""
         self._loop.pause = self._seconds
-        return iter(ONCE)
+        return iter(ONCE)  # type: ignore[return-value] - whoever awaits asks for no more than an iterator
 
 
 class VirtualLoop(asyncio.BaseEventLoop):

@@ -42,9 +42,7 @@ def _no_head_etag(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Draft.operations
 
     def operations(self: Draft, head: Any, record: Any) -> Any:
-        return [
-            o._replace(etag=None) if o.key.startswith("head:") else o for o in original(self, head, record)
-        ]
+        return [o._replace(etag=None) if o.key.startswith("head:") else o for o in original(self, head, record)]
 
     monkeypatch.setattr(Draft, "operations", operations)
 

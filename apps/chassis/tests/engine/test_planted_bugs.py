@@ -128,7 +128,7 @@ def the_head_is_not_in_the_transaction(patch: Patch) -> None:
 
 @bug
 def the_head_is_written_whatever_it_is(patch: Patch) -> None:
-    _rewritten(patch, lambda o: dataclasses.replace(o, etag=None) if o.key.startswith("head:") else o)
+    _rewritten(patch, lambda o: o._replace(etag=None) if o.key.startswith("head:") else o)
 
 
 @bug
