@@ -278,5 +278,5 @@ def _outcome(action: Callable[[], T]) -> T | SidecarError:
 
 def _legal(keys: Sequence[str]) -> Sequence[str]:
     if "||" in "\0".join(keys):
-        raise Refused(f"{[key for key in keys if '||' in key][0]!r} has Dapr's own separator in it")
+        raise Refused(f"{next(key for key in keys if '||' in key)!r} has Dapr's own separator in it")
     return keys
