@@ -39,11 +39,7 @@ class Head:
 
     def value(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {
-            "journal_id": self.journal_id, "owner": self.owner, "epoch": self.epoch, "tail": self.tail,
-            "commit": self.commit, "published": self.published, "followers": self.followers,
-            "dead_letters": self.dead_letters,
-        }  # fmt: skip
+        return {name: getattr(self, name) for name in self.__slots__}  # asdict takes ten times as long
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ BATCH_BYTES = 1024 * 1024
 REQUEST_BYTES = 1024 * 1024
 TRANSACTION_BYTES = 3 * 1024 * 1024  # daprd refuses 4 MiB
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,100}")
-NAMES = 4096  # keys that are kept, for each is asked for several times in a batch
 MAX_INTEGER = 2**53 - 1  # beyond it, digits are lost on the way
 
 
@@ -31,7 +30,7 @@ def part(text: str) -> str:
     return "~" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@lru_cache(NAMES)
+@lru_cache(4096)  # each is asked for several times in a batch
 def key(kind: str, *parts: str | int) -> str:
     """Build a state key: `key("doc", "order", "1/2")` is `doc:order:1%2F2`."""
     return ":".join((kind, *(part(str(p)) for p in parts)))
@@ -47,13 +46,13 @@ def record(lane: int, number: int) -> str:
     return f"journal:{lane}:{number}"
 
 
-@lru_cache(NAMES)
+@lru_cache(4096)
 def document(kind: str, name: str) -> str:
     """A document of an aggregate or a local copy."""
     return f"doc:{part(kind)}:{part(name)}"
 
 
-@lru_cache(NAMES)
+@lru_cache(4096)
 def inbox(message_id: str) -> str:
     """The mark that a message was handled."""
     return f"inbox:{part(message_id)}"
