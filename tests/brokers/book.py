@@ -6,6 +6,7 @@ import platform
 import time
 from typing import Any
 
+from servers.engine import used
 from support.installation import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "brokers.md"
@@ -58,7 +59,8 @@ def written(page: str, kept: dict[str, Any], brokers: list[str]) -> str:
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     when = time.strftime("%d %B %Y")
-    where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, other work beside it"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    where = f"{machine}, other work beside it; brokers in {used()}"
     drawn = table(kept["notes"], kept["figures"], brokers)
     return f"{before}{BEGIN}\nRun of {when}, {where}:\n\n{drawn}\n{END}{after}"
 

@@ -18,7 +18,7 @@ IMAGES = {
     "postgresql": "postgres:18",
     "daprd": "daprio/daprd:1.14.0",
 }
-PROCESSES = "processes of this machine"
+PROCESSES = "processes of their own"
 _SECONDS = 5  # that an engine on this machine may take to answer
 
 
