@@ -23,6 +23,9 @@ from outrigger.runtime import daprd
 
 PREFIX = "outrigger"
 _NEVER_START = "#!/bin/sh\nexit 101\n"  # packages start no service while they are installed
+_INSTALL = """root=$1 && shift && mount -t proc proc "$root/proc"
+exec chroot "$root" apt-get install -qqy --no-install-recommends "$@"
+"""
 _MINUTES = 15 * 60
 SUITE = freedesktop_os_release().get("VERSION_CODENAME", "stable")
 
@@ -101,7 +104,8 @@ def make(name: str) -> Path:
     def fill(root: Path) -> None:
         if recipe.packages:
             _run("tar", "-C", str(root), "-xf", str(_kept(f"debian-{SUITE}", _debian)))
-            _run("chroot", str(root), "apt-get", "install", "-qqy", "--no-install-recommends", *recipe.packages)
+            # Java's package wants /proc; the mount goes with the namespace.
+            _run("unshare", "--mount", "sh", "-c", _INSTALL, "sh", str(root), *recipe.packages)
             _run("chroot", str(root), "apt-get", "clean")
         recipe.finish(root)
 
