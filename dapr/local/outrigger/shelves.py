@@ -90,10 +90,8 @@ class InSqlite:
         if not self._file.is_file():
             return False
         with closing(self._opened("ro")) as db:
-            try:
-                return db.execute("SELECT 1 FROM state LIMIT 1").fetchone() is not None
-            except sqlite3.OperationalError:
-                return False  # there is no table
+            there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone()
+            return bool(there and db.execute("SELECT 1 FROM state LIMIT 1").fetchone())
 
     def _opened(self, mode: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._file.as_uri()}?mode={mode}", uri=True, timeout=10)

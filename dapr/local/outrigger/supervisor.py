@@ -127,15 +127,11 @@ class Supervisor:
             await asyncio.gather(*(self._let_go(service) for service in known[app_id][count:]))
 
     async def add(self, parts: Sequence[Part]) -> None:
-        """Start parts beside the others, and wait until they answer. Raises `LauncherError`; then they are gone."""
-        try:
-            for part in parts:
-                part.command.folder.mkdir(parents=True, exist_ok=True)
-                self._parts.append((part, Child(part.command, self._changed)))
-                await _serve(*self._parts[-1])
-        except LauncherError:
-            await self.remove(parts)
-            raise
+        """Start parts beside the others, and wait until they answer; raises `LauncherError` if they do not."""
+        for part in parts:
+            part.command.folder.mkdir(parents=True, exist_ok=True)
+            self._parts.append((part, Child(part.command, self._changed)))
+            await _serve(*self._parts[-1])
 
     async def remove(self, parts: Iterable[Part], grace: float = _CLOSE) -> None:
         """Stop parts for good; without `grace` they are killed."""

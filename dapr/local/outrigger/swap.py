@@ -99,7 +99,11 @@ class Swap:
         home, services = self._run.plan.home, services_of(self._run.plan.template)
         new = parts_for({self._kind}, home, free_ports(_PORTS).pop, services)
         self._tell(f"{self._after} is started")
-        await self._run.add(new)
+        try:
+            await self._run.add(new)
+        except LauncherError:
+            await self._run.remove(new)
+            raise
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_WITHIN)) as http:
             swapped = await self._replaced(http, new)
         await self._run.remove(self._old)

@@ -1,17 +1,30 @@
 """Ledgers move from one real store to the other and back, as they are; where that cannot be, one sentence says why."""
 
+import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from chassis.daprd import Daprd
+from chassis.sidecar import Put, SidecarError
+from chassis_testing.sidecars import component, real_daprd, sqlite
 from outrigger.choice import Store
+from outrigger.credentials import passwords
 from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.instance import claim
 from outrigger.move import Sum, move_store, moved
+from outrigger.parts import until_answering
+from outrigger.plan import services_of
+from outrigger.ports import free_ports
+from outrigger.postgresql import postgresql
+from outrigger.processes import Child
 from outrigger.shelves import InSqlite, Row
+from outrigger.template import read_template
 
 pytestmark = pytest.mark.real
 
@@ -44,6 +57,62 @@ async def test_rows_go_to_postgresql_and_back_as_they_are(home: Home) -> None:
     shelf(home).clear()
     assert await moved(home, Store.SQLITE, nobody) is Store.POSTGRESQL
     assert sorted(shelf(home).rows()) == sorted(ROWS)
+
+
+@asynccontextmanager
+async def reading(home: Home, folder: Path, store: Store) -> AsyncIterator[Daprd]:
+    """Run a real sidecar of orders on what a store holds now."""
+    async with AsyncExitStack() as stack:
+        text = sqlite(home.data / "orders.db")
+        if store is Store.POSTGRESQL:
+            (port,) = free_ports(1)
+            part = postgresql(home, port, services_of(read_template(home.template)))
+            part.prepare()
+            server = Child(part.command, lambda _: None)
+            stack.push_async_callback(server.stop, 20)
+            await server.start()
+            await until_answering(part)
+            string = part.credentials["postgresql"].format(
+                service="orders", password=passwords(home.credentials, ["orders"])["orders"]
+            )
+            text = component("store", "state.postgresql", connectionString=string).replace("version: v1", "version: v2")
+        daprd = Daprd(stack.enter_context(real_daprd(folder, text, app_id="orders")).url)
+        stack.push_async_callback(daprd.close)
+        yield daprd
+
+
+async def test_a_sidecar_goes_on_with_what_was_moved(home: Home, tmp_path: Path) -> None:
+    """Marks that expire still expire, what is there is not inserted again, and ETags hold."""
+    home.data.mkdir(parents=True)
+    kept = {"head:0": {"tail": 3}, "doc:order:1": {"state": {"name": "\u00c5ngstr\u00f6m"}}}
+    async with reading(home, tmp_path / "1", Store.SQLITE) as daprd:
+        await daprd.transact([*(Put(key, value) for key, value in kept.items()), Put("inbox:1", {"at": 1}, ttl=3600)])
+        await daprd.transact([Put("inbox:gone", {"at": 1}, ttl=1)])
+    await moved(home, Store.POSTGRESQL, nobody)
+    shelf(home).clear()
+    async with reading(home, tmp_path / "2", Store.POSTGRESQL) as daprd:
+        found = await daprd.read([*kept, "inbox:1"])
+        assert {key: each.value for key, each in found.items()} == {**kept, "inbox:1": {"at": 1}}
+        await _until_gone(daprd, "inbox:gone")
+        with pytest.raises(SidecarError):
+            await daprd.transact([Put("head:0", {"tail": 0}, insert=True)])
+        await daprd.transact([Put("head:0", {"tail": 4}, etag=found["head:0"].etag)])
+        with pytest.raises(SidecarError):
+            await daprd.transact([Put("head:0", {"tail": 5}, etag=found["head:0"].etag)])
+    await moved(home, Store.SQLITE, nobody)
+    async with reading(home, tmp_path / "3", Store.SQLITE) as daprd:
+        found = await daprd.read([*kept, "inbox:1"])
+        assert {key: each.value for key, each in found.items()} == {**kept, "head:0": {"tail": 4}, "inbox:1": {"at": 1}}
+        await daprd.transact([Put("head:0", {"tail": 5}, etag=found["head:0"].etag)])
+        with pytest.raises(SidecarError):
+            await daprd.transact([Put("inbox:1", {"at": 2}, insert=True)])
+    assert all(expiry for key, _, expiry in shelf(home).rows() if "inbox" in key)
+
+
+async def _until_gone(daprd: Daprd, key: str) -> None:
+    async with asyncio.timeout(20):
+        while await daprd.read([key]):
+            await asyncio.sleep(0.1)
 
 
 async def test_what_lies_on_the_other_store_is_not_written_over(home: Home) -> None:
