@@ -24,7 +24,10 @@ async def detour(port: int, target: int) -> None:
         ways.add(way)
         way.add_done_callback(ways.discard)
 
-    server = await asyncio.start_server(begin, LOOPBACK, port)
+    try:
+        server = await asyncio.start_server(begin, LOOPBACK, port)
+    except OSError:  # somebody else has the port: callers who are refused know what to do
+        return
     try:
         await asyncio.sleep(_KEPT)
     finally:
@@ -34,11 +37,16 @@ async def detour(port: int, target: int) -> None:
 
 
 async def _way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
-    with contextlib.suppress(OSError):
+    try:
         there, back = await asyncio.open_connection(LOOPBACK, target)
-        await _both(_pump(reader, back), _pump(there, writer))
-        back.close()
-    writer.close()
+        try:
+            await _both(_pump(reader, back), _pump(there, writer))
+        finally:
+            back.close()
+    except OSError:
+        return
+    finally:
+        writer.close()
 
 
 async def _both(*pumps: Coroutine[Any, Any, None]) -> None:
