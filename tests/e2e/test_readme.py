@@ -43,13 +43,13 @@ def readme() -> str:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_command_works(system: Installation, readme: str) -> None:
     for command in commands(readme):
         if is_make(command):
             continue
         here = command.replace("127.0.0.1:8080", f"127.0.0.1:{system.port}")
-        done = system.shell("bash", "-c", FAIL + here)
+        done = system.shell("bash", "-c", FAIL + here, within=320)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
