@@ -158,8 +158,14 @@ def _letters(town: "Town") -> Iterator[str]:
             yield f"{service} has {len(found)} dead letters, and its heads number {numbered}"
         for name, letter in found.items():
             mark = town.value(service, keys.inbox(letter["id"]))
-            if mark != ({"dead": name} if letter["open"] else 1):
+            swept = not letter["open"] and mark is None and _is_over(town, service, letter["message"])
+            if not swept and mark != ({"dead": name} if letter["open"] else 1):
                 yield f"{service} {name} is {'open' if letter['open'] else 'closed'}; its message's mark is {mark}"
+
+
+def _is_over(town: "Town", service: str, event: Any) -> bool:
+    place = origin(event.get("origin"), event["eventType"]) if isinstance(event, dict) else None
+    return place is not None and place.over(town.value(service, place.swept))
 
 
 def _swept(town: "Town", ledgers: list[Ledger]) -> Iterator[str]:
