@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _write(outcomes: Mapping[str, Outcome]) -> None:
-    head = f"Run of {report.today()}, {os.cpu_count()} cores, beside other work:"
+    head = f"Run of {report.today()}, {os.cpu_count()} cores, load average {os.getloadavg()[1]:.0f}:"
     for section, outcome in outcomes.items():
         report.write(section, [head, "", "```", *outcome.told(), "```"])
 
