@@ -29,6 +29,6 @@ def test_a_storm_breaks_no_promise(broker: str, store: str, tmp_path: Path) -> N
 
 @pytest.mark.verify
 @pytest.mark.timeout(700)
-def test_the_documented_way_loses_and_doubles_where_ours_does_not(tmp_path: Path) -> None:
+def test_beside_the_documented_way_ours_loses_and_doubles_nothing(tmp_path: Path) -> None:
     outcome = compare(tmp_path, "redis", random.randrange(1_000_000))
     assert outcome.kept, "\n".join(outcome.told())
