@@ -555,7 +555,7 @@ class _Request:
 
     def __init__(self, key: str) -> None:
         self.headers, self.method = {"idempotency-key": key}, "POST"
-        self.url = type("Url", (), {"path": "/place"})
+        self.scope = {"path": "/place"}
 
 
 @attack("14 another caller's key")
