@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from shop import LONG, PATIENCE, Returned, Sold, Town, sell, shop_rules, till_rules, trading, virtually
+from shop import EVERY, LONG, PATIENCE, Returned, Sold, Town, sell, shop_rules, till_rules, trading, virtually
 
 from chassis import keys
 from chassis.reconciliation.cursor import including, settled
@@ -219,10 +219,12 @@ async def test_one_replica_walks_and_another_goes_on_when_it_is_gone() -> None:
         shop = await stack.enter_async_context(town.open("shop", shop_rules()))
         async with town.open("till", till_rules(Sold)) as first, town.open("till", till_rules(Sold), "b") as second:
             await sell(shop, *THINGS)
+            asked = town.asked.count("journal-lanes")
             await asyncio.sleep(LONG)
             assert first.walker
             assert second.walker
             assert (first.walker.repaired, second.walker.repaired) == ({"shop": len(THINGS)}, {})
+            assert town.asked.count("journal-lanes") - asked <= LONG / EVERY + 1, "one walks, and not both"
         async with town.open("till", till_rules(Sold), "b"):
             await sell(shop, *THINGS)
             await asyncio.sleep(LONG)
