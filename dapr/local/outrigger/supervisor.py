@@ -101,6 +101,7 @@ class Supervisor:
 
     async def _let_go(self, service: ServicePlan) -> None:
         """Stop a replica in order, as in `_take_down`; it gives its lanes back, and others finish what is in them."""
+        self._farewells.pop(service.name).cancel()
         self._sidecars[service.name].terminate()
         await self._apps[service.name].stop(_DRAIN)
         await self._sidecars[service.name].stop(_CLOSE)
