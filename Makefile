@@ -31,13 +31,14 @@ check: ## Lint, types, architecture, unit tests
 test: setup check ## All of check, then everything on real sidecars and a real broker
 	.venv/bin/pytest -q -m "real or e2e or slow"
 
-verify: verify-brokers verify-load ## Both: other brokers and stores; minutes of load, kills, restarts, overload and poison; storms
+verify: verify-brokers verify-load ## Both: other brokers and stores, swaps, replicas; minutes of load, storms
 
-verify-brokers: setup ## The whole system on RabbitMQ, Kafka and PostgreSQL (Debian: apt-get install rabbitmq-server)
+verify-brokers: setup ## The whole system on RabbitMQ, Kafka and PostgreSQL, swapped and with replicas (apt-get install rabbitmq-server)
 	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
 	.venv/bin/pytest -q -m brokers
 
-verify-load: setup ## Minutes of load while everything is killed, restarted, overloaded and poisoned
+verify-load: setup ## Minutes of load while everything is killed, restarted, overloaded and poisoned; a storm on each broker
+	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
 	.venv/bin/pytest -q -m verify
 
 brokers: setup ## What each broker does behind a sidecar, one by one (about ten minutes); writes docs/brokers.md
