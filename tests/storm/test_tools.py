@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from storm.beside import Left
 from storm.plan import CALM, RATE, SPACE, Kind, Plan, plan
 from storm.verdict import Line, Outcome
+from support.polling import eventually
 from verify import commits
 from verify.shoppers import Placed, Shoppers
 
@@ -76,6 +78,8 @@ def connection(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a process that calls itself what a connection's does."""
     title = f"postgres: orders orders 127.0.0.1(5432) {request.param}"
     with subprocess.Popen([title], executable="/bin/cat", stdin=subprocess.PIPE) as process:
+        shown = Path(f"/proc/{process.pid}/cmdline")
+        eventually(lambda: shown.read_text().startswith(title), within=30, what="the kernel shows its name")
         yield request.param
         process.terminate()
 
