@@ -120,8 +120,9 @@ class Supervisor:
     async def scale(self, wanted: Mapping[str, int]) -> None:
         """Start what is missing of these numbers of replicas, by service, or stop what is too much."""
         known = {app_id: [s for s in self._services.values() if s.app_id == app_id] for app_id in wanted}
-        new = [self.plan.another(a, n) for a, count in wanted.items() for n in range(len(known[a]), count)]
-        for service in new:  # one at a time: those that serve need the machine as well
+        new = [(app_id, n) for app_id, count in wanted.items() for n in range(len(known[app_id]), count)]
+        for app_id, number in new:  # one at a time: each takes its ports before the next one looks for free ones
+            service = self.plan.another(app_id, number)
             self._know(service)
             await self._serve([service])
         for app_id, count in wanted.items():
