@@ -11,7 +11,7 @@ handled behind it and does not hold the cursor for long, so an overload is not m
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chassis import keys
@@ -58,29 +58,27 @@ class Walker:
         producers = self.producers()
         unknown = set(producers)
         while producers:
-            turn = await self._is_its_turn()
+            turn = await self._tried(self._service.name, self._is_its_turn())
             for producer, wanted in producers.items():
-                if turn or producer in unknown:
-                    await self._try_to_walk(producer, wanted, unknown)
+                if (turn or producer in unknown) and await self._tried(producer, self._walk(producer, wanted)):
+                    unknown.discard(producer)
             await asyncio.sleep(self._every)
 
-    async def _try_to_walk(self, producer: str, wanted: Mapping[str, bool], unknown: set[str]) -> None:
+    async def _tried(self, producer: str, work: Awaitable[bool]) -> bool:
+        """Do part of a walk; whatever it raises, the next round begins anew."""
         try:
-            await self._walk(producer, wanted)
-            unknown.discard(producer)
+            return await work
         except (SidecarError, Problem) as error:
             log.info("a journal could not be walked", extra={"producer": producer, "reason": str(error)[:300]})
         except Exception:
             log.exception("a walk failed; it begins again from its cursor", extra={"producer": producer})
+        return False
 
     async def _is_its_turn(self) -> bool:
         """Tell whether this replica has the first of the lanes that have an owner, and not enough to do already."""
         if self._crowded:
             return False
-        try:
-            owned = [lane.number for lane in await self._engine.lanes.all() if lane.head.owner is not None]
-        except SidecarError:
-            return False
+        owned = [lane.number for lane in await self._engine.lanes.all() if lane.head.owner is not None]
         return bool(owned) and owned[0] in self._engine.running
 
     @property
@@ -88,8 +86,8 @@ class Walker:
         main = self._engine.main
         return main is None or main.executor.queued > keys.BATCH_ITEMS // 4
 
-    async def _walk(self, producer: str, wanted: Mapping[str, bool]) -> None:
-        """Look through every lane, and keep how far that went."""
+    async def _walk(self, producer: str, wanted: Mapping[str, bool]) -> bool:
+        """Look through every lane, and keep how far that went; tells that this was done, or is another's business."""
         told = await self._ask(producer, LANES, {})
         name = cursors.name(producer, told["journalId"])
         stored = (await self._service.sidecar.read([name])).get(name)
@@ -97,7 +95,7 @@ class Walker:
         if unwanted := cursor["types"].keys() - wanted.keys():
             log.warning("not walked: another version handles more; give a type that is of no use any more an empty "
                         "handler", extra={"producer": producer, "types": sorted(unwanted)})  # fmt: skip
-            return
+            return True
         lanes = dict(cursor["lanes"])
         for lane, tail in enumerate(told["tails"]):
             lanes[str(lane)] = await self._lane(Place(producer, told["journalId"], lane), cursor, tail)
@@ -107,6 +105,7 @@ class Walker:
             etag = stored.etag if stored else None
             await self._service.sidecar.transact([Put(name, moved, etag=etag, insert=stored is None)])
         await self._sweeper.sweep(producer, told["journalId"], wanted, lanes)
+        return True
 
     async def _lane(self, place: Place, cursor: Mapping[str, Any], tail: int) -> int:
         """Return up to which number everything is settled, or is now."""

@@ -212,6 +212,24 @@ async def test_an_older_version_skips_nothing_that_a_newer_one_handles() -> None
 
 
 @virtually
+async def test_a_look_at_the_lanes_that_fails_does_not_end_the_walks() -> None:
+    town = Town()
+    async with trading(town) as (shop, till):
+        assert till.walker
+
+        async def fails() -> bool:
+            raise ValueError("a head that cannot be read")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(till.walker, "_is_its_turn", fails)
+            await asyncio.sleep(LONG)
+        town.broker.lose = lambda _topic, _entry: True
+        await sell(shop, *THINGS)
+        await asyncio.sleep(LONG)
+        assert sold(town) == [1] * len(THINGS)
+
+
+@virtually
 async def test_one_replica_walks_and_another_goes_on_when_it_is_gone() -> None:
     town = Town()
     town.broker.lose = lambda _topic, _entry: True
