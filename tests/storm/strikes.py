@@ -11,13 +11,13 @@ from functools import partial
 import psutil
 
 from outrigger.template import EDGE
-from storm import wiping
 from storm.plan import Kind, Plan, Strike
 from support.installation import Installation
 from verify import commits
 
 AIMED = 2.0  # s to wait for a commit
 BACK_WITHIN = 60.0  # s
+WIPED_WITHIN = 120.0  # s
 WRITERS = {"bank": "payments"}  # whose commits those who have none are part of
 DATABASES = "postgresql"
 
@@ -59,7 +59,7 @@ class Weather:
                 if not await self._trouble(strike):
                     return
             case Kind.WIPE:
-                await asyncio.to_thread(wiping.lose_everything, self.system, strike.role)
+                await self._wipe()
         self.done[strike.kind, strike.mode or strike.role] += 1
 
     async def _kill(self, strike: Strike) -> None:
@@ -89,11 +89,19 @@ class Weather:
         return await self._bank("--mode", "none") and came
 
     async def _bank(self, *words: str) -> bool:
-        deadline = time.monotonic() + BACK_WITHIN
-        while (await asyncio.to_thread(self.system.outrigger, "faults", "bank", *words)).returncode:
+        return await self._command("faults", "bank", *words, within=BACK_WITHIN)
+
+    async def _wipe(self) -> None:
+        """Let the broker lose all that it holds."""
+        assert await self._command("wipe-broker", within=WIPED_WITHIN), "the broker is not wiped"
+
+    async def _command(self, *words: str, within: float) -> bool:
+        """Have the launcher do something, again and again; tells whether it did in time."""
+        deadline = time.monotonic() + within
+        while (await asyncio.to_thread(self.system.outrigger, *words)).returncode:
             if time.monotonic() > deadline:
                 return False
-            await asyncio.sleep(0.5)  # it was killed, or is stopped
+            await asyncio.sleep(0.5)  # who is meant was killed, or is stopped
         return True
 
     async def _alive(self, role: str) -> list[psutil.Process]:

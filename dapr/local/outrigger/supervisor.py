@@ -82,7 +82,7 @@ class Supervisor:
     async def _bring_up(self) -> None:
         self.plan.write_resources()
         for part, child in self._parts_that_are(awaited=True):
-            await _serve(part, child)  # a sidecar that finds no broker gives up
+            await _begin(part, child)  # a sidecar that finds no broker gives up
         await self._serve(self.plan.services)
         await self.scale(
             {service.app_id: self.plan.replicas for service in self.plan.services if service.app_id != EDGE}
@@ -133,7 +133,7 @@ class Supervisor:
         for part in parts:
             part.command.folder.mkdir(parents=True, exist_ok=True)
             self._parts.append((part, Child(part.command, self._changed)))
-            await _serve(*self._parts[-1])
+            await _begin(*self._parts[-1])
 
     async def remove(self, parts: Iterable[Part], grace: float = _CLOSE) -> None:
         """Stop parts for good; without `grace` they are killed."""
@@ -273,7 +273,7 @@ class Supervisor:
         )
 
 
-async def _serve(part: Part, child: Child) -> None:
+async def _begin(part: Part, child: Child) -> None:
     """Start a part and wait until it answers."""
     await asyncio.to_thread(part.prepare)
     await _start(child)

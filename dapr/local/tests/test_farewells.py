@@ -33,13 +33,19 @@ async def until_said(folder: Path, word: str, times: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_who_is_told_once_is_told_again(tmp_path: Path) -> None:
-    child = child_of(tmp_path)
+async def told_once(folder: Path) -> tuple[Child, int, asyncio.Task[None]]:
+    """Return a child that was just told to end, its process id, and what is to tell it again."""
+    child = child_of(folder)
     await child.start()
     first, telling = child.pid, asyncio.create_task(tell_again(child))
-    await until_said(tmp_path, "ready", 1)
+    await until_said(folder, "ready", 1)
     assert first
     os.kill(first, signal.SIGTERM)
+    return child, first, telling
+
+
+async def test_who_is_told_once_is_told_again(tmp_path: Path) -> None:
+    child, _, telling = await told_once(tmp_path)
     await asyncio.wait_for(telling, 30)
     await until_said(tmp_path, "ready", 2)
     assert child.last_exit == -signal.SIGTERM
@@ -47,12 +53,7 @@ async def test_who_is_told_once_is_told_again(tmp_path: Path) -> None:
 
 
 async def test_its_successor_is_left_alone(tmp_path: Path) -> None:
-    child = child_of(tmp_path)
-    await child.start()
-    first, telling = child.pid, asyncio.create_task(tell_again(child))
-    await until_said(tmp_path, "ready", 1)
-    assert first
-    os.kill(first, signal.SIGTERM)
+    child, first, telling = await told_once(tmp_path)
     await until_said(tmp_path, HEARD, 1)
     os.kill(first, signal.SIGKILL)
     await asyncio.wait_for(telling, 30)
