@@ -106,7 +106,7 @@ async def late_commit() -> None:
             return True
         return False
 
-    async with world.running(faults=on_transact(dearer, LATE)) as service:
+    async with world.running(faults=on_transact(dearer, LATE), lease=60) as service:
         with contextlib.suppress(Conflict):
             await order(service, Buy(account="a", sku="s", limit=5))
             raise AssertionError("the price had changed")
