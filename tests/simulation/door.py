@@ -16,7 +16,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.service import Edge
+from chassis.http.edge import Edge
 from support.http import Heard
 
 SCOPE = {

@@ -2,54 +2,45 @@
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import os
 import signal
-import socket
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import uvicorn
 from fastapi import APIRouter, FastAPI
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.types import Message as AsgiMessage
+from starlette.types import ASGIApp
 
 from chassis import keys, process
 from chassis.daprd import Daprd
 from chassis.draft import Cause, states
 from chassis.engine import Engine, StoreUnfit
 from chassis.envelope import Command, Envelope
+from chassis.http.bodies import RENDERED, parsed
+from chassis.http.edge import EVENTS, Edge, Guarded, Method
+from chassis.http.server import Server
 from chassis.operations import tracing
 from chassis.operations.operators import Operators
-from chassis.problems import MEDIA_TYPE, Forbidden, Invalid, NotFound, OutcomeUnknown, Problem, TooLarge, Unprocessed
+from chassis.problems import Forbidden, Invalid, NotFound, Problem, TooLarge
 from chassis.reconciliation.cursor import origin
-from chassis.reconciliation.journals import METHODS, Journals
+from chassis.reconciliation.journals import Journals
 from chassis.reconciliation.walker import Walker
 from chassis.rules import Context, Ref, Rules, S, View
-from chassis.sidecar import CALLER, Sidecar, SidecarError, Unreachable, call
+from chassis.sidecar import CALLER, Sidecar, SidecarError, call
 from chassis.work import Letter, Message, Redrive, Reply, Work
 
-EVENTS = "/events"
-PROBES = {"/health", "/ready"}  # asked by the platform, which has no token
-UNTRACED = PROBES | METHODS | {EVENTS, "/dapr/subscribe", "/dapr/config", "/status", "/metrics"}
 KEY_LENGTH = 200
-EVENTS_BYTES = 64 * 1024 * 1024  # a bulk of 100 events of at most 256 KiB, and what Dapr adds
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
 BULK = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 10}
-LINGER = 0.3  # s in which a connection may still bring a request when this process ends
-NO_JSON = "the body is no JSON; check it and its content-type"
 B = TypeVar("B", bound=BaseModel)
-Method = Callable[[Request], Awaitable[Response]]
 log = logging.getLogger(__name__)
 
 
@@ -99,7 +90,7 @@ class Service:
         """
 
         async def answer(request: Request) -> Response:
-            return (await act(await _parsed(model, request), request)).response()
+            return (await act(await parsed(model, request), request)).response()
 
         self._methods[path] = answer
 
@@ -340,163 +331,5 @@ def _id_of(data: Any) -> str:
         return ""
 
 
-class Server(uvicorn.Server):
-    """Ends without cutting anybody off.
-
-    uvicorn, told to end, closes every connection that has no request under way. To a client whose request is on its
-    way, or lies there unread, that is a reset, and it cannot know whether its wish was heard.
-    """
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, and for a moment requests on those there are; each answer ends its connection."""
-        for server in self.servers:
-            server.close()
-        self.server_state.default_headers.append((b"connection", b"close"))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
-                while self.server_state.connections:  # noqa: ASYNC110 - a set of uvicorn's, which tells nobody
-                    await asyncio.sleep(0.01)
-        await super().shutdown(sockets)
-
-
-class Guarded(FastAPI):
-    """FastAPI behind an edge."""
-
-    def __init__(self, edge: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
-        """`edge` is put before all of FastAPI's own layers."""
-        self._edge = edge
-        super().__init__(**options)
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """Put the layers together, at the first request."""
-        return self._edge(super().build_middleware_stack())
-
-
-class Edge:
-    """Every request passes here: trace context, the app's own token, the bound on its size, methods by their path."""
-
-    def __init__(self, app: ASGIApp, methods: Mapping[str, Method], app_token: str | None, request_bytes: int) -> None:
-        """`app_token`, where set, must come with every request (APP_API_TOKEN)."""
-        self._app, self._methods, self._token, self._request_bytes = app, methods, app_token, request_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or pass on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        limit = EVENTS_BYTES if scope["path"] == EVENTS else self._request_bytes
-        if (
-            self._token
-            and scope["path"] not in PROBES
-            and not hmac.compare_digest(headers.get(b"dapr-api-token", b""), self._token.encode())
-        ):
-            await rendered(Forbidden("the dapr-api-token is missing or wrong"))(scope, receive, send)
-        elif int(headers.get(b"content-length", b"0")) > limit:
-            await rendered(_too_large(limit))(scope, receive, send)
-        else:
-            await self._traced(headers, scope, _bounded(receive, limit), send)
-
-    async def _traced(self, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
-        """Begin or continue a trace. Deliveries have one for each event; probes have none."""
-        if scope["path"] in UNTRACED:
-            await self._answered(scope, receive, send)
-            return
-        trace = headers.get(b"traceparent", b"").decode("latin-1")
-        outside = "" if CALLER.encode() in headers else scope["method"]
-        with tracing.span("", kind="SERVER" if outside else "", parent=trace, outside=outside) as tags:
-            await self._answered(scope, receive, send if tags is None else tracing.telling(scope, send, tags))
-
-    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call a method, or leave it to FastAPI where there is none of that path."""
-        method = self._methods.get(scope["path"]) if scope["method"] == "POST" else None
-        if method is None:
-            await self._app(scope, receive, send)
-            return
-        request, scope["endpoint"] = Request(scope, receive), method
-        try:
-            response = await method(request)
-        except tuple(RENDERED) as error:
-            response = await next(render for kind, render in RENDERED.items() if isinstance(error, kind))(
-                request, error
-            )
-        await response(scope, receive, send)
-
-
-def _bounded(receive: Receive, limit: int) -> Receive:
-    left = limit
-
-    async def bounded() -> AsgiMessage:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise HTTPException(TooLarge.status, _too_large(limit).detail)  # which FastAPI does not swallow
-        return message
-
-    return bounded
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the request is larger than {limit} bytes; send less")
-
-
 def _json(value: Any, status: int = 200) -> Response:
     return Reply(status, value).response()
-
-
-def rendered(problem: Problem, *, between_services: bool = False) -> Response:
-    """Render a refusal or failure; `between_services` refusals travel as 2xx."""
-    headers = {"retry-after": str(problem.retry_after)} if problem.retry_after else None
-    # our own failures stay failures, so that circuits see them
-    refused = problem.status < 500 or problem.of_another  # noqa: PLR2004 - it reads as what it is
-    status = 200 if between_services and refused else int(problem.status)
-    return Response(orjson.dumps(problem.body()), status, headers, MEDIA_TYPE)
-
-
-async def _problem(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, Problem)  # noqa: S101 - registered for it
-    return rendered(problem, between_services=CALLER in request.headers)
-
-
-async def _sidecar_error(request: Request, error: Exception) -> Response:
-    log.warning("a call through the sidecar failed", extra={"reason": str(error)[:300]})
-    if isinstance(error, Unreachable):
-        return await _problem(request, Unprocessed("the sidecar is not there; nothing was sent, try again shortly"))
-    return await _problem(request, OutcomeUnknown("no answer from the service behind; ask again, with the same key"))
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    kind = {404: NotFound, 405: NotFound, 413: TooLarge}.get(error.status_code, Invalid)
-    return await _problem(request, kind(str(error.detail)))
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    first = error.errors()[0]
-    return await _problem(request, _wrong(first["type"], first["loc"][1:], first["msg"]))  # less "body" or "query"
-
-
-RENDERED: Final[dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]] = {
-    Problem: _problem, SidecarError: _sidecar_error, RequestValidationError: _invalid, HTTPException: _http_error,
-}  # fmt: skip
-
-
-async def _parsed(model: type[B], request: Request) -> B:
-    body = await request.body()
-    kind = request.headers.get("content-type", "").lower()
-    if not kind.startswith("application/json"):  # which a foreign page cannot send unasked
-        raise Invalid(NO_JSON, field="(body)")
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise _wrong(first["type"], first["loc"], first["msg"]) from None
-
-
-def _wrong(kind: str, where: Sequence[str | int], why: str) -> Invalid:
-    if kind == "json_invalid":
-        return Invalid(NO_JSON, field="(body)")
-    field = ".".join(map(str, where)) or "(body)"
-    return Invalid(f"{field}: {why}", field=field)

@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chassis.http.bodies import rendered
 from chassis.problems import Problem, TooLarge
-from chassis.service import rendered
 
 ADDRESS_BYTES = 2048  # path and query
 HEADER_BYTES = 16 * 1024  # all of them
