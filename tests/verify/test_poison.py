@@ -1,6 +1,7 @@
 """One event in a hundred cannot be handled: each is put aside once, with its reason, and the others hardly notice."""
 
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 from uuid import uuid4
 
@@ -15,9 +16,10 @@ from verify.conftest import Tell
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(300)]
 
 GOOD, SHARE = 2000, 100  # events a round; one in so many more is bad
-ROUNDS = 9
+ROUNDS = 15
 BULK = 200
 WORTH = 0.95  # of the rate without bad events
+BELOW = 11  # of the rounds may be worse than that; were it the true share, chance would make it more in 2 % of runs
 REASONS = {"price": "payload of PriceChanged 1.0", "name": "payload of PriceChanged 1.0", "version": "version 7.3"}
 
 
@@ -74,6 +76,12 @@ def work(system: Installation, poison: list[dict[str, Any]]) -> float:
     return cpu(system) - began
 
 
+def worth(system: Installation, poison: list[dict[str, Any]], *, first: bool) -> float:
+    """Return the rate with bad ones by that without: one right after the other, for the machine has its moods."""
+    took = {among: work(system, poison if among else []) for among in (first, not first)}
+    return took[False] / took[True]
+
+
 def test_a_letter_is_handled_once_its_cause_is_gone(system: Installation, tell: Tell) -> None:
     module, good = copies(system)
     try:
@@ -89,16 +97,15 @@ def test_bad_events_cost_the_good_ones_nothing(system: Installation, tell: Tell)
     work(system, [])  # warm
     poison = [bad(number) for number in range(ROUNDS * GOOD // SHARE)]
     rounds = [poison[n * GOOD // SHARE : (n + 1) * GOOD // SHARE] for n in range(ROUNDS)]
-    took = [(work(system, []), work(system, [event for _, event in some])) for some in rounds]
-    without, among = (min(each) for each in zip(*took, strict=True))  # what else the machine does only ever adds
+    shares = [worth(system, [event for _, event in some], first=number % 2 == 0) for number, some in enumerate(rounds)]
     letters = eventually(lambda: letters_of(system, poison), within=60)
     tell(f"{len(poison)} bad events among {ROUNDS * GOOD}, {len(letters)} dead letters")
-    shares = ", ".join(f"{alone / mixed:.2f}" for alone, mixed in took)
-    tell(f"good events a CPU second, by those without bad ones: {without / among:.3f}; by rounds {shares}")
+    told = ", ".join(f"{share:.2f}" for share in shares)
+    tell(f"good events a CPU second, by those without bad ones: {median(shares):.3f}; by rounds {told}")
     for kind, event in poison:
         (reason,) = letters[event["eventId"]]
         assert REASONS[kind] in reason
-    assert without / among >= WORTH
+    assert sum(share < WORTH for share in shares) <= BELOW
 
 
 def letters_of(system: Installation, poison: list[tuple[str, dict[str, Any]]]) -> dict[str, list[str]] | None:
