@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test bench-replicas bench-walks bench-age storm storm-long
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test bench-brokers bench-replicas bench-walks bench-age storm storm-long
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,10 @@ simulate-crashes: setup ## Let the process die at every call of an order's flow;
 
 bench: setup ## Accepted orders a second beside honest baselines (about three minutes); writes .outrigger/bench.json
 	@PYTHONPATH=tests .venv/bin/python -m load
+
+bench-brokers: setup ## Orders to their end on each broker; the slowest as a share of the fastest (five minutes)
+	@.venv/bin/outrigger runtime --broker kafka >/dev/null
+	@PYTHONPATH=tests .venv/bin/python -m load.costs brokers
 
 bench-replicas: setup ## Three replicas of each service beside one, on the same 50 products; conflicts a commit (ten minutes)
 	@PYTHONPATH=tests .venv/bin/python -m load.costs replicas

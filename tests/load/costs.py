@@ -1,5 +1,6 @@
-"""What replicas, walks and age cost: `make bench-replicas`, `bench-walks`, `bench-age`.
+"""What brokers, replicas, walks and age cost: `make bench-brokers`, `bench-replicas`, `bench-walks`, `bench-age`.
 
+`brokers`   orders to their end on each broker, in turn; the slowest as a share of the fastest
 `replicas`  orders to their end with three replicas of each service and with one, in turn; commits and conflicts
 `walks`     CPU an order at a steady rate with the walks over others' journals, and with hardly any, in turn
 `age`       CPU and bytes an order, thousand by thousand: an old system must be no dearer than a new one
@@ -24,6 +25,7 @@ from load.contenders import GATEWAY, OURS, SYSTEM
 from load.effects import Streams
 from load.measure import Result, effects_of, measure
 from load.stage import Broken, Stage, staged
+from outrigger.choice import Broker, Choice
 from outrigger.errors import LauncherError
 from outrigger.home import find_home
 from outrigger.instance import claim
@@ -32,6 +34,8 @@ from verify.shoppers import Shoppers
 WARM = 300
 CHUNK = 1000
 FIGURE = re.compile(r"^outrigger_(commits|conflicts)_total{[^}]*} (\S+)$", re.MULTILINE)
+SERVERS = {"valkey", "rabbitmq", "epmd", "kafka"}
+SHARE = 0.5  # of the fastest broker's rate, that the slowest should carry
 SELDOM = {"WALK_EVERY": "3600"}
 PARTS = (".app", ".daprd")
 PAGES = ("page_count", "freelist_count", "page_size")
@@ -57,6 +61,25 @@ async def figures(stage: Stage) -> dict[str, Counter[str]]:
                 for name, value in FIGURE.findall(await answer.text()):
                     found.setdefault(place.contender.name, Counter())[name] += int(float(value))
     return found
+
+
+async def brokers(root: Path, given: argparse.Namespace) -> None:
+    """Compare the brokers."""
+    rates: dict[Broker, list[float]] = {broker: [] for broker in Broker}
+    for number in range(given.rounds):
+        for broker, seen in rates.items():
+            async with staged(root, SYSTEM, choice=Choice(broker)) as stage:
+                await copies.known(stage.places[OURS.name])
+                await whole(stage, WARM)
+                result = await whole(stage, given.orders)
+            seen.append(result.per_second)
+            own = 1000 * sum(cost for name, cost in result.cpu.items() if name in SERVERS)
+            say(f"round {number + 1}  {broker:9}{result.per_second:5.0f} orders/s  {ours(result):5.1f} ms CPU an order")
+            say(f"         the broker's own {own:.1f} ms; {result.neighbours:.2f} cores used by others")
+    slowest, fastest = (pick(rates, key=lambda broker: median(rates[broker])) for pick in (min, max))
+    share = median(rates[slowest]) / median(rates[fastest])
+    word = "PASS" if share >= SHARE else "MISS"
+    say(f"{word}  {slowest}, the slowest, carries {share:.0%} of what {fastest} does; expected {SHARE:.0%}")
 
 
 async def replicas(root: Path, given: argparse.Namespace) -> None:
@@ -168,6 +191,9 @@ def say(line: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="load.costs", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
+    kind = kinds.add_parser("brokers")
+    kind.add_argument("--rounds", type=int, default=3)
+    kind.add_argument("--orders", type=int, default=1500)
     kind = kinds.add_parser("replicas")
     kind.add_argument("--replicas", type=int, default=3)
     kind.add_argument("--services", nargs="*", help="of these alone, as inventory")
@@ -189,7 +215,7 @@ def main() -> None:
     try:
         lock = claim(root)
         say(f"{os.cpu_count()} cores for everything, load average {os.getloadavg()[0]:.1f}")
-        asyncio.run({"replicas": replicas, "walks": walks, "age": age}[given.kind](root, given))
+        asyncio.run({"brokers": brokers, "replicas": replicas, "walks": walks, "age": age}[given.kind](root, given))
         lock.release()
     except (Broken, LauncherError) as error:
         sys.exit(str(error))

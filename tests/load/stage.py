@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,17 +18,22 @@ import aiohttp
 import psutil
 
 from load.contenders import Contender, app_of
+from outrigger.choice import Choice
 from outrigger.commands import Ports, app_command, sidecar_command
 from outrigger.credentials import make_credentials
 from outrigger.home import Home
-from outrigger.parts import Part, bank, until_answering, valkey
+from outrigger.parts import Part, until_answering
+from outrigger.plan import kinds_of
 from outrigger.ports import LOOPBACK, free_ports
 from outrigger.processes import Child
 from outrigger.resources import render, render_config
 from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
+from outrigger.servers import parts_for
 from outrigger.template import Template, read_template, resolve
 
+DEFAULT = Choice()
+PART_PORTS = 6  # that the parts may ask for, beside Valkey's
 PATIENCE = 180.0  # s until all is ready, also three of each on a busy machine
 ONE: Mapping[str, int] = MappingProxyType({})
 OK = 300  # statuses below it
@@ -97,20 +103,23 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    root: Path, contenders: Sequence[Contender], work: Path | None = None, *, replicas: Mapping[str, int] = ONE
-) -> AsyncIterator[Stage]:
+    root: Path, contenders: Sequence[Contender], work: Path | None = None, *, replicas: Mapping[str, int] = ONE,
+    choice: Choice = DEFAULT,
+) -> AsyncIterator[Stage]:  # fmt: skip
     """Start everything; yields when all are ready, and leaves no process behind. `work` is emptied first.
 
-    `replicas` says of whom there are several; the further ones' places are named as in a run.
+    `replicas` says of whom there are several; the further ones' places are named as in a run. What counts events looks
+    into Valkey: with another broker nobody may ask for that.
     """
     home = BenchHome(root, work or root / ".outrigger" / "bench")
     shutil.rmtree(home.work, ignore_errors=True)
     template = read_template(home.template)
     cast = [(each, n) for each in contenders for n in range(replicas.get(each.name, 1))]
-    broker_port, bank_port, *ports = free_ports(2 + 4 * len(cast))
-    parts = [valkey(home, broker_port), bank(home, bank_port)]
-    _write_resources(home, template, parts, contenders)
-    each = [Ports(*ports[n : n + 4]) for n in range(0, len(ports), 4)]
+    broker_port, *ports = free_ports(1 + PART_PORTS + 4 * len(cast))
+    free = iter([broker_port, *ports])
+    parts = parts_for(kinds_of(home, choice), home, partial(next, free), [contender.name for contender in contenders])
+    _write_resources(home, template, choice, parts, contenders)
+    each = [Ports(*(next(free) for _ in range(4))) for _ in cast]
     places = [_place(home, template, who, own, number) for (who, number), own in zip(cast, each, strict=True)]
     children = {part.command.name: Child(part.command, _ignore) for part in parts}
     stage = Stage(home, broker_port, children, {p.app.command.name.removesuffix(".app"): p for p in places})
@@ -121,9 +130,11 @@ async def staged(
         await _stop(stage)
 
 
-def _write_resources(home: Home, template: Template, parts: Sequence[Part], contenders: Sequence[Contender]) -> None:
+def _write_resources(
+    home: Home, template: Template, choice: Choice, parts: Sequence[Part], contenders: Sequence[Contender]
+) -> None:
     addresses = {key: value for part in parts for key, value in part.addresses.items()}
-    folders = [resolve(home.template.parent, folder) for folder in template.common.resources_paths]
+    folders = choice.applied(resolve(home.template.parent, folder) for folder in template.common.resources_paths)
     work = os.path.relpath(home.work, home.root / "apps" / "any")  # seen from an app's folder, or a baseline's
     for file in render(folders, home.resources, addresses):
         file.write_text(file.read_text().replace(USUAL_WORK, work))
@@ -145,6 +156,7 @@ def _place(home: Home, template: Template, contender: Contender, ports: Ports, n
 
 async def _start(stage: Stage, parts: Sequence[Part]) -> None:
     for part in parts:
+        await asyncio.to_thread(part.prepare)
         await stage.parts[part.command.name].start()
         await until_answering(part)
     for place in stage.places.values():
