@@ -9,14 +9,16 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from chassis.process import Settings
 from chassis.service import BULK
 from chassis_testing.sidecars import LOOPBACK
 
 TOPIC, GRAVE = "news", "news-dead"
 SUCCESS, RETRY, DROP = "SUCCESS", "RETRY", "DROP"
+GATHERED = {**BULK, "maxAwaitDurationMs": Settings().bulk_wait_ms}
 SUBSCRIPTIONS = [
-    {"pubsubname": "pubsub", "topic": TOPIC, "route": "/events", "bulkSubscribe": BULK, "deadLetterTopic": GRAVE},
-    {"pubsubname": "pubsub", "topic": GRAVE, "route": "/events", "bulkSubscribe": BULK},
+    {"pubsubname": "pubsub", "topic": TOPIC, "route": "/events", "bulkSubscribe": GATHERED, "deadLetterTopic": GRAVE},
+    {"pubsubname": "pubsub", "topic": GRAVE, "route": "/events", "bulkSubscribe": GATHERED},
 ]
 
 

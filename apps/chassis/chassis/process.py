@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     answer_within: float = Field(default=10.0, gt=0)  # then a command is answered 503 or 504
     request_bytes: int = Field(default=keys.REQUEST_BYTES, gt=0)
     queue_items: int = Field(default=4096, gt=0)
+    bulk_wait_ms: int = Field(default=10, ge=1)  # how long daprd gathers events before it delivers them together
     backlog_records: int = Field(default=50_000, gt=0)  # unpublished records at which commands are refused
     drain_within: float = Field(default=20.0, gt=0)
     traces_per_second: int = Field(default=10, ge=0)  # kept of those that begin here; 0 for none

@@ -39,7 +39,7 @@ from chassis.work import Letter, Message, Redrive, Reply, Work
 
 KEY_LENGTH = 200
 KEPT_BYTES = 64 * 1024  # of a message that cannot be read
-BULK = {"enabled": True, "maxMessagesCount": 100, "maxAwaitDurationMs": 10}
+BULK = {"enabled": True, "maxMessagesCount": 100}
 B = TypeVar("B", bound=BaseModel)
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,8 @@ class Service:
         """Tell daprd what to deliver: every topic with a handled type, and this service's dead-letter topic."""
         topics = sorted({h.message.topic for h in self.rules.events.values() if not issubclass(h.message, Command)})
         graveyard = f"{self.name}-dead"
-        common = {"pubsubname": self.settings.pubsub, "route": EVENTS, "bulkSubscribe": BULK}
+        bulk = {**BULK, "maxAwaitDurationMs": self.settings.bulk_wait_ms}
+        common = {"pubsubname": self.settings.pubsub, "route": EVENTS, "bulkSubscribe": bulk}
         live = [{**common, "topic": t, "deadLetterTopic": graveyard} for t in topics]
         return [*live, {**common, "topic": graveyard}] if live else []
 
