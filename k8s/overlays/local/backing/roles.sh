@@ -1,0 +1,10 @@
+#!/bin/sh
+# Run once, by the PostgreSQL image, on an empty disk: a database and a role for each service, and no way into another's.
+set -eu
+for service in users orders inventory payments notifications; do
+  psql --set=ON_ERROR_STOP=1 --set=service="$service" --set=password="$(cat "/passwords/$service")" <<'SQL'
+CREATE ROLE :"service" LOGIN PASSWORD :'password';
+CREATE DATABASE :"service" OWNER :"service";
+REVOKE ALL ON DATABASE :"service" FROM PUBLIC;
+SQL
+done
