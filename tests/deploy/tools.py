@@ -1,0 +1,47 @@
+"""The programs that render and judge manifests, built once a machine from the module that pins them."""
+
+import json
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from outrigger.golang import find_go
+from outrigger.gotools import ENVIRONMENT, GoTools
+from support.installation import REPOSITORY
+
+RUNTIME = REPOSITORY / "dapr" / "runtime"
+TOOLS = GoTools(
+    RUNTIME / "tools-k8s", "tools-k8s", "1", "Building kustomize, kube-score and Dapr's injector (once; some minutes)",
+    ("inject", "kube-score", "kustomize"), flags=("-ldflags", "-s -w"),
+)  # fmt: skip
+
+
+@cache
+def tool(name: str) -> Path:
+    """Return one of the programs."""
+    return (TOOLS.built() or TOOLS.build()) / name
+
+
+def run(name: str, *arguments: str | Path, told: str = "", allowed: tuple[int, ...] = (0,)) -> str:
+    """Run one of the programs; returns what it writes, and fails with what it complains of."""
+    done = subprocess.run(
+        [tool(name), *arguments], input=told, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode in allowed, done.stderr or done.stdout
+    return done.stdout
+
+
+@cache
+def module_folder(name: str, pins: Path) -> Path:
+    """Return the source of a Go module, in the version and with the checksum that `go.mod` and `go.sum` there say."""
+    found = re.search(rf"\b{re.escape(name)} (v\S+)", (pins / "go.mod").read_text())
+    assert found, f"{pins}/go.mod does not name {name}"
+    command = [find_go(), "mod", "download", "-json", f"{name}@{found[1]}"]
+    environment = os.environ | ENVIRONMENT
+    done = subprocess.run(command, cwd=pins, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    told = json.loads(done.stdout or "{}")
+    assert done.returncode == 0, done.stderr + told.get("Error", "")
+    assert f"{name} {found[1]} {told['Sum']}\n" in (pins / "go.sum").read_text()
+    return Path(told["Dir"])
