@@ -47,6 +47,7 @@ STRANGERS = {
     "dns": Place("dns", "kube-system", {"k8s-app": "kube-dns"}),
     "operator": Place("operator", "dapr-system", {"app": "dapr-operator"}),
     "sentry": Place("sentry", "dapr-system", {"app": "dapr-sentry"}),
+    "scheduler": Place("scheduler", "dapr-system", {"app": "dapr-scheduler-server"}),
     "placement": Place("placement", "dapr-system", {"app": "dapr-placement-server"}),
     "nginx": Place("nginx", "ingress-nginx", {NAME: "ingress-nginx"}),
     "mesh": Place("mesh", "istio-system", {"istio": "ingressgateway"}),
@@ -120,7 +121,8 @@ def needed(overlay: str) -> Iterator[tuple[str, str, int]]:
     yield from (("gateway", name, 8080) for name in STATEFUL)
     yield from {(caller, callee, 50002) for caller, callee, _, _ in calls()}
     for name in SERVICES:
-        yield from ((name, "dns", 53), (name, "operator", 6500), (name, "sentry", 50001), (name, "zipkin", 9411))
+        yield from ((name, "operator", 6500), (name, "sentry", 50001), (name, "scheduler", 50006))
+        yield from ((name, "dns", 53), (name, "zipkin", 9411))
         if overlay == "istio":
             yield name, "istiod", 15012
     for name in STATEFUL:
