@@ -35,7 +35,8 @@ def everything(*, local: bool) -> list[dict[str, object]]:
     """Return all Secrets."""
     passwords = {service: made() for service in STATEFUL}
     key = made()
-    found = [secret("outrigger", f"{name}-{kind}-token", token=made()) for name in SERVICES for kind in ("app", "api")]
+    found = [secret("outrigger", f"{name}-api-token", token=made()) for name in SERVICES]
+    found += [secret("outrigger", f"{name}-app-token", token=made()) for name in STATEFUL]
     for service, password in passwords.items():
         found.append(secret("outrigger", f"{service}-credentials", credentials__json=credentials(service, password)))
     found.append(secret("outrigger", "payments-secrets", secrets__json=json.dumps({"bank-api-key": key})))

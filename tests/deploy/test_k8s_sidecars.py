@@ -81,7 +81,7 @@ def test_what_the_injector_makes_of_a_pod_is_what_it_was_told(overlay: str) -> N
         assert told["config"] == name.removesuffix("-canary")
         environment = {each["name"]: each.get("value") for each in given["env"]}
         assert environment["GOGC"] == "200"
-        assert environment["GOMEMLIMIT"] == "460MiB"
+        assert environment["GOMEMLIMIT"] == "512MiB"
         assert environment["DAPR_SCHEDULER_HOST_ADDRESS"].endswith(".dapr-system.svc.cluster.local:50006")
 
 

@@ -8,20 +8,18 @@ from functools import cache
 from pathlib import Path
 
 from outrigger.golang import find_go
-from outrigger.gotools import ENVIRONMENT, GoTools
+from outrigger.home import Home
+from outrigger.runtime_build import tool as built_tool
 from support.installation import REPOSITORY
 
-RUNTIME = REPOSITORY / "dapr" / "runtime"
-TOOLS = GoTools(
-    RUNTIME / "tools-k8s", "tools-k8s", "1", "Building kustomize, kube-score and Dapr's injector (once; some minutes)",
-    ("inject", "kube-score", "kustomize"), flags=("-ldflags", "-s -w"),
-)  # fmt: skip
+HOME = Home(REPOSITORY)
+RUNTIME = HOME.runtime_module
 
 
 @cache
 def tool(name: str) -> Path:
-    """Return one of the programs."""
-    return (TOOLS.built() or TOOLS.build()) / name
+    """Return kustomize, kube-score or inject."""
+    return built_tool(HOME, "tools-k8s", name)
 
 
 def run(name: str, *arguments: str | Path, told: str = "", allowed: tuple[int, ...] = (0,)) -> str:
@@ -39,7 +37,7 @@ def module_folder(name: str, pins: Path) -> Path:
     found = re.search(rf"\b{re.escape(name)} (v\S+)", (pins / "go.mod").read_text())
     assert found, f"{pins}/go.mod does not name {name}"
     command = [find_go(), "mod", "download", "-json", f"{name}@{found[1]}"]
-    environment = os.environ | ENVIRONMENT
+    environment = os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
     done = subprocess.run(command, cwd=pins, env=environment, capture_output=True, text=True, timeout=100, check=False)
     told = json.loads(done.stdout or "{}")
     assert done.returncode == 0, done.stderr + told.get("Error", "")

@@ -1,6 +1,6 @@
 """Building what is pinned as a Go module, once a machine, into the user's cache: daprd, and the tools that tests run.
 
-The cache folder's name holds a hash of `go.mod` and `go.sum`: a changed pin is another folder. The folder appears by a
+The cache folder's name holds a hash of `go.mod`, `go.sum` and programs of ours: a changed pin is another folder. The folder appears by a
 rename when it is whole, so a build that was cut short leaves nothing that could be mistaken for one.
 """
 
@@ -38,7 +38,8 @@ class Module:
     @property
     def folder(self) -> Path:
         """Where its programs lie, once they are built."""
-        pins = b"".join((self.source / name).read_bytes() for name in ("go.mod", "go.sum"))
+        sources = (*(self.source / name for name in ("go.mod", "go.sum")), *sorted(self.source.glob("*/*.go")))
+        pins = b"".join(source.read_bytes() for source in sources)
         digest = hashlib.sha256(pins).hexdigest()[:12]
         return cache_folder() / self.shelf / "-".join(filter(None, (self.version, digest)))
 
