@@ -30,7 +30,7 @@ from support.system import System
 STATEFUL = SERVICES[1:]
 BROKERS = {"redis": 6379, "rabbitmq": 5672, "kafka": 9092}
 JOURNAL = {("POST", f"/{name}") for name in ("journal-lanes", "journal-records", "journal-events")}
-PORTS = {*BROKERS.values(), 53, 80, 443, 3500, 3501, 5432, 6500, 8080, 8090, 9090, 9411, 15012, 50001, 50002, 50005, 50006}
+PORTS = {*BROKERS.values(), 53, 80, 443, 3500, 3501, 5432, 6500, 8080, 9090, 9411, 15012, 50001, 50002, 50005, 50006}
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def needed(overlay: str) -> Iterator[tuple[str, str, int]]:
     for name in STATEFUL:
         yield name, "postgresql" if local else f"{name}-db", 5432
         yield name, "valkey" if local else "broker", BROKERS[broker]
-    yield ("payments", "bank", 8090) if local else ("payments", "internet", 443)
+    yield ("payments", "bank", 8080) if local else ("payments", "internet", 443)
 
 
 def flows(manifests: Manifests) -> set[tuple[str, str, int]]:

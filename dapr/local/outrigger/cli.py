@@ -22,6 +22,7 @@ from outrigger import status as states
 from outrigger import up as running
 from outrigger.audit import audit as examine_ledgers
 from outrigger.choice import Broker, Choice, Store
+from outrigger.compose import prepare
 from outrigger.control import ask
 from outrigger.credentials import make_credentials
 from outrigger.errors import LauncherError
@@ -253,6 +254,12 @@ def secrets() -> None:
     make_secrets(home.secrets)
     make_credentials(home.credentials, services_of(read_template(home.template)))
     print(home.secrets)
+
+
+@app.command()
+def compose() -> None:
+    """Write what docker-compose.yml reads: components with its addresses, passwords and tokens; and say where."""
+    print(prepare(find_home()))
 
 
 @app.command()
