@@ -1,0 +1,309 @@
+"""No file alone can change how the system is run: each is edited in a copy, one field at a time, and each edit is found."""
+
+import copy
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.drift import (
+    ALL,
+    CLUSTER,
+    COMPOSE,
+    LAUNCHER,
+    SILENT,
+    SPEAKERS,
+    TEMPLATE,
+    TYE,
+    Fact,
+    Sources,
+    differences,
+    say,
+    sources,
+)
+from deploy.manifests import OURS, build, named, walk
+from outrigger.errors import LauncherError
+from support.installation import REPOSITORY
+
+Step = str | int
+ASKED = tuple(each for each in ALL if each != TYE or (REPOSITORY / "tye.yaml").is_file())
+COMMANDS = "dapr/local/outrigger/commands.py"
+
+
+@cache
+def here() -> Sources:
+    return sources(REPOSITORY)
+
+
+@cache
+def said(speaker: str) -> tuple[Fact, ...]:
+    return tuple(say(speaker, here()))
+
+
+def found(speaker: str, told: Sources) -> list[str]:
+    """Return what is found when one of them says something else than here; unreadable is found as well."""
+    try:
+        changed = {speaker: say(speaker, told)}
+    except (LauncherError, LookupError, ValueError, TypeError, AttributeError, AssertionError, OSError) as error:
+        return [repr(error)]
+    return differences({**{each: list(said(each)) for each in ASKED}, **changed})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Copy what is edited; the rest is the project's own."""
+    for part in ("k8s", "components"):
+        shutil.copytree(REPOSITORY / part, tmp_path / part)
+    for name in ("dapr/dapr.yaml", "dapr/config.yaml", "dapr/Kustomization", COMMANDS, "docker-compose.yml", "tye.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if (REPOSITORY / name).is_file():
+            shutil.copy(REPOSITORY / name, tmp_path / name)
+    (tmp_path / "apps").symlink_to(REPOSITORY / "apps")
+    return tmp_path
+
+
+def other(value: Any) -> Any:
+    """Return another value of the same kind."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case None:
+            return "x"
+    return f"{value}x"
+
+
+def edited(document: Any, path: tuple[Step, ...]) -> Any:
+    """Return a copy with one field changed."""
+    changed = copy.deepcopy(document)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = other(place[path[-1]])
+    return changed
+
+
+def each_edit(file: Path, about: Callable[[tuple[Step, ...]], bool]) -> Iterator[tuple[str, str]]:
+    """Return the text of a file with each field changed in its turn, and which one it was."""
+    document = yaml.safe_load(file.read_text())
+    for path, _ in walk(document):
+        if about(path):
+            yield ".".join(map(str, path)), yaml.safe_dump(edited(document, path), sort_keys=False)
+
+
+def unfound(file: Path, edits: Iterator[tuple[str, str]], look: Callable[[], list[str]], least: int) -> list[str]:
+    """Make every edit, and return those that nobody finds."""
+    missed: list[str] = []
+    count = 0
+    for what, text in edits:
+        file.write_text(text)
+        count += 1
+        if not look():
+            missed.append(what)
+    assert count >= least
+    return missed
+
+
+def test_all_say_the_same() -> None:
+    assert differences({each: list(said(each)) for each in ASKED}) == []
+
+
+def test_who_is_not_asked_has_a_reason() -> None:
+    few = {what for what, speakers in SPEAKERS.items() if {LAUNCHER, COMPOSE, CLUSTER} & set(speakers) and len(speakers) < 2}
+    assert few == set()
+    assert SILENT.keys() <= SPEAKERS.keys()
+
+
+# The run template
+
+OWN_OF_TEMPLATE = {
+    "version": "any number will do",
+    "daprInternalGRPCPort": "only `dapr run` uses it, and nobody else has to know it",
+}
+
+
+def test_an_edit_of_the_run_template_is_found(root: Path) -> None:
+    file = root / "dapr/dapr.yaml"
+    edits = each_edit(file, lambda path: path[-1] not in OWN_OF_TEMPLATE)
+    assert unfound(file, edits, lambda: found(TEMPLATE, replace(here(), root=root)), least=60) == []
+
+
+# The launcher
+
+LINES = {
+    "GOGC": ('"GOGC": "200"', '"GOGC": "400"'),
+    "GOMEMLIMIT": ('"512MiB"', '"600MiB"'),
+    "app id of the sidecar": ('"app-id": app.app_id', '"app-id": app.app_id + "x"'),
+    "app id of the app": ('"APP_ID": app.app_id', '"APP_ID": app.app_id + "x"'),
+    "protocol": ('"app-protocol": template.setting(app, "app_protocol") or "http"', '"app-protocol": "h2c"'),
+    "draining": ("DRAIN = 25", "DRAIN = 30"),
+    "closing": ('"dapr-graceful-shutdown-seconds": 1', '"dapr-graceful-shutdown-seconds": 5'),
+    "log level": ('template.setting(app, "log_level")', '"debug"'),
+    "calls at once": ('template.setting(app, "app_max_concurrency")', "10"),
+    "health check": ('template.setting(app, "enable_app_health_check") else []', "True else []"),
+    "path of the health check": ('template.setting(app, "app_health_check_path")', '"/health"'),
+    "metrics": ("--enable-metrics=false", "--enable-metrics=true"),
+    "spans": ("TRACES: traces}", "TRACES: traces[:-1]}"),
+    "environment": ('"PYTHONUNBUFFERED": "1"', '"PYTHONUNBUFFERED": "1", "TRACE_LIMIT": "1"'),
+    "another's environment": ("**template.env(app), ", ""),
+    "configuration": ("home.configs / Path(config).name", "home.configs / 'other.yaml'"),
+    "folder": ("tuple(app.command), folder, env", "tuple(app.command), folder.parent, env"),
+    "app": ("executable, tuple(app.command)", "executable, tuple(app.command[:-1])"),
+}
+
+
+@pytest.mark.parametrize("what", LINES)
+def test_an_edit_of_the_launcher_is_found(root: Path, what: str) -> None:
+    old, new = LINES[what]
+    text = (root / COMMANDS).read_text()
+    assert old in text
+    (root / COMMANDS).write_text(text.replace(old, new))
+    assert found(LAUNCHER, replace(here(), root=root))
+
+
+# compose
+
+TOLD_BY_COMPOSE = {"entrypoint", "command", "env_file", "working_dir", "image"}
+OWN_OF_COMPOSE = {
+    "dapr-listen-addresses": "an app reaches its sidecar over a network of their own",
+    "resources-path": "what `outrigger compose` makes of components/",
+    "config": "what `outrigger compose` makes of dapr/config.yaml",
+}
+
+
+def _told_by_compose(document: Mapping[str, Any]) -> Callable[[tuple[Step, ...]], bool]:
+    """Choose what is said of an app, its sidecar and what they are given; not how containers are kept."""
+    sidecars = {name for name in document["services"] if name.endswith("-dapr")}
+    apps = {name.removesuffix("-dapr") for name in sidecars}
+
+    def about(path: tuple[Step, ...]) -> bool:
+        match path:
+            case ("name",):
+                return True
+            case ("services", name, "environment", key):
+                return name in apps | sidecars and key != "OUTRIGGER_INSTANCE"
+            case ("services", name, "deploy", "resources", _, what):
+                return name in apps and what != "pids"
+            case ("services", name, "healthcheck", "test", int(number)):
+                return name in apps and number >= len(document["services"][name]["healthcheck"]["test"]) - 2
+            case ("services", name, "image"):
+                return name in apps
+            case ("services", name, what, *rest) if what in TOLD_BY_COMPOSE and name in apps | sidecars:
+                value: Any = document["services"][name][what]
+                value = value[rest[0]] if rest else value
+                return not any(str(value).startswith(f"--{flag}=") for flag in OWN_OF_COMPOSE) and value != "/daprd"
+        return False
+
+    return about
+
+
+def test_an_edit_of_compose_is_found(root: Path) -> None:
+    file = root / "docker-compose.yml"
+    about = _told_by_compose(yaml.safe_load(file.read_text()))
+    assert unfound(file, each_edit(file, about), lambda: found(COMPOSE, replace(here(), root=root)), least=100) == []
+
+
+# Tye
+
+OWN_OF_TYE: dict[str, str] = {}
+
+
+@pytest.mark.skipif(not (REPOSITORY / "tye.yaml").is_file(), reason="there is no tye.yaml")
+def test_an_edit_of_tye_is_found(root: Path) -> None:
+    file = root / "tye.yaml"
+    edits = each_edit(file, lambda path: path[-1] not in OWN_OF_TYE)
+    assert unfound(file, edits, lambda: found(TYE, replace(here(), root=root)), least=30) == []
+
+
+# k8s
+
+ANNOTATED = {
+    f"dapr.io/{name}"
+    for name in (
+        "app-port", "app-protocol", "block-shutdown-duration", "graceful-shutdown-seconds", "env", "app-id", "config",
+        "api-token-secret", "app-token-secret",
+    )
+}  # fmt: skip
+
+
+def _told_by_cluster(path: tuple[Step, ...]) -> bool:
+    match path:
+        case ("spec", "template", "metadata", "annotations", name):
+            return name in ANNOTATED
+        case ("spec", "template", "spec", "containers", 0, "env", _, "name" | "value"):
+            return True
+        case ("spec", "template", "spec", "containers", 0, "env", _, "valueFrom", *_):
+            return True
+        case ("spec", "template", "spec", "containers", 0, "image" | "name"):
+            return True
+        case ("spec", "template", "spec", "containers", 0, "ports" | "resources", *_, what):
+            return what not in {"ephemeral-storage"}
+        case ("spec", "template", "spec", "containers", 0, "readinessProbe", "httpGet", _):
+            return True
+        case ("spec", "ports", _, "port" | "targetPort"):
+            return True
+        case ("spec", "template", "spec", "serviceAccountName"):
+            return True
+    return False
+
+
+def cluster_with(root: Path, service: str) -> Sources:
+    """Return the manifests with those of one service rendered anew."""
+    anew = {named(each): each for each in _in_namespace(build(root / "k8s/base" / service))}
+    rest = [anew.pop(named(each), each) for each in here().manifests]
+    return Sources(root, (*rest, *anew.values()))
+
+
+def _in_namespace(manifests: list[Any]) -> Iterator[Any]:
+    for each in manifests:
+        each["metadata"]["namespace"] = OURS
+        yield each
+
+
+@pytest.mark.parametrize(
+    ("file", "least"),
+    [("components/service/deployment.yaml", 20), ("base/orders/deployment.yaml", 8), ("base/gateway/deployment.yaml", 6)],
+)
+def test_an_edit_of_a_deployment_is_found(root: Path, file: str, least: int) -> None:
+    service = "gateway" if "gateway" in file else "orders"
+
+    def look() -> list[str]:
+        try:
+            return found(CLUSTER, cluster_with(root, service))
+        except AssertionError as error:  # kustomize refuses it
+            return [str(error)]
+
+    edits = each_edit(root / "k8s" / file, _told_by_cluster)
+    assert unfound(root / "k8s" / file, edits, look, least=least) == []
+
+
+TEXTS = {
+    "a service's port": ("base/users/service.yaml", "port: 80\n", "port: 81\n"),
+    "a target port": ("base/users/service.yaml", "targetPort: http", "targetPort: https"),
+    "a service less": ("base/kustomization.yaml", "  - payments\n", ""),
+    "a scope": ("base/platform/kustomization.yaml", "[users, orders, inventory,", "[users, orders,"),
+    "the namespace": ("overlays/rabbitmq/kustomization.yaml", "namespace: outrigger", "namespace: other"),
+    "a configuration": ("components/service/configuration.yaml", "/api/v2/spans", "/spans"),
+    "another setting": ("components/service/configuration.yaml", "  tracing:\n", '  tracing:\n    samplingRate: "1"\n'),
+    "a broken identity": ("base/users/deployment.yaml", "dapr.io/app-id: users", "dapr.io/app-id: people"),
+    "a resource less": ("base/platform/kustomization.yaml", "  - ../../../components/mail/localstorage\n", ""),
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_another_edit_of_k8s_is_found(root: Path, what: str) -> None:
+    name, old, new = TEXTS[what]
+    file = root / "k8s" / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    try:
+        told = sources(root)
+    except AssertionError:  # kustomize refuses it
+        return
+    assert found(CLUSTER, told)
