@@ -1,6 +1,7 @@
-"""Print the Secrets that the manifests refer to, with values made up here: `python3 k8s/make_secrets.py | kubectl create -f -`.
+"""Print the Secrets that the manifests refer to, with values made up here.
 
-`kubectl create` changes none that is there already. `--local` adds those of the stand-ins in overlay `local`; where
+`python3 k8s/make_secrets.py | kubectl create -f -` changes none that is there.
+`--local` adds those of the stand-ins in overlay `local`; where
 broker and databases are somebody else's, their owners need the passwords that this made, or you theirs.
 """
 

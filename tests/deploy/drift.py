@@ -1,8 +1,8 @@
 """One truth, told five times: by the run template, the launcher, compose, Tye and the cluster's manifests.
 
-`say` returns what one of them says of each service (and of the whole, as service "*"); `differences` puts it all into one
-table, and lists where two of them disagree, or one that should speak is silent. What differs on purpose is not in the table, with a
-reason in `SILENT`, or is written in a form that is the same: addresses without hosts, ports of pods apart from a host's.
+`say` returns what one of them says of each service (and of the whole, as service "*"); `differences` puts it all into
+one table, and lists where two of them disagree, or one that should speak is silent. What differs on purpose is not in
+the table, or is put into a form that is the same: addresses without hosts, ports of pods apart from a host's.
 """
 
 import json
@@ -10,7 +10,8 @@ import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,6 @@ import yaml
 from deploy.injected import arguments, inject, sidecar
 from deploy.manifests import OURS, Manifest, build, of, one, pod
 from outrigger import compose
-from outrigger.errors import LauncherError
 from outrigger.home import Home
 from outrigger.template import Template, read_template, resolve
 
@@ -48,6 +48,7 @@ SPEAKERS: Mapping[str, tuple[str, ...]] = {
     "app": (TEMPLATE, LAUNCHER, COMPOSE, TYE),
     "program": (TEMPLATE, LAUNCHER, TYE),
     "folder": (TEMPLATE, LAUNCHER, COMPOSE, TYE, CLUSTER),
+    "paths": (LAUNCHER, COMPOSE),
     "protocol": (TEMPLATE, LAUNCHER, COMPOSE, CLUSTER),
     "health check": (TEMPLATE, LAUNCHER, COMPOSE, CLUSTER),
     "sidecar's log level": (TEMPLATE, LAUNCHER, COMPOSE, CLUSTER),
@@ -117,7 +118,7 @@ def _of(service: str) -> set[str]:
     return whole if service == WHOLE else SPEAKERS.keys() - whole
 
 
-def _compared(key: tuple[str, str], told: Mapping[str, Any], asked: Set[str]) -> Iterator[str]:
+def _compared(key: tuple[str, str], told: Mapping[str, Any], asked: AbstractSet[str]) -> Iterator[str]:
     service, what = key
     silent = {speaker for speaker in (set(SPEAKERS[what]) & asked) if told.get(speaker) is None}
     if silent:
@@ -202,7 +203,7 @@ def _summed(documents: list[Manifest]) -> dict[str, Any]:
                 each.get("auth"), [item["name"] for item in each["spec"].get("metadata", ())],
                 each["spec"].get("policies"), each["spec"].get("targets"),
             )  # fmt: skip
-    return {key: found[key] for key in sorted(found)}
+    return found
 
 
 def _configuration(path: Path) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def _plain(spec: Mapping[str, Any]) -> dict[str, Any]:
     spec = {key: value for key, value in spec.items() if key not in {"mtls", "accessControl"}}
     tracing = dict(spec.get("tracing") or {})
     tracing["zipkin"] = urlsplit((tracing.get("zipkin") or {}).get("endpointAddress", "")).path
-    return {key: value for key, value in sorted({**spec, "tracing": tracing}.items())}
+    return {**spec, "tracing": tracing}
 
 
 # dapr/local/outrigger/commands.py
@@ -234,9 +235,14 @@ def _launcher(told: Sources) -> Iterator[Fact]:
         yield app.app_id, "app", _module(list(started.argv))
         yield app.app_id, "program", _below(told.root, started.executable)
         yield app.app_id, "folder", started.folder.name
+        yield app.app_id, "paths", (given.get("resources-path"), given.get("config"))
         yield app.app_id, "settings", _settings_of(template, app, started.env)
         yield app.app_id, "spans", urlsplit(started.env.get(SPANS, "")).path or "nowhere"
-        yield app.app_id, "Go's", {**{key: daprd.env.get(key) for key in GO}, "GOMAXPROCS": "1"}  # its part of the cores
+        yield (
+            app.app_id,
+            "Go's",
+            {**{key: daprd.env.get(key) for key in GO}, "GOMAXPROCS": "1"},
+        )  # its part of the cores
         yield app.app_id, "closing", given.get("dapr-graceful-shutdown-seconds")
         yield app.app_id, "draining", given.get("dapr-block-shutdown-duration")
         yield app.app_id, "metrics", given.get("enable-metrics")
@@ -273,24 +279,24 @@ def _compose(told: Sources) -> Iterator[Fact]:
     yield WHOLE, "name", document["name"]
     folders = {each.name.partition("-")[0] for each in map(Path, sidecars)}
     yield WHOLE, "services", sorted(folders)
-    common = _common_env(told.root, told.home.template.read_text())
     for name, daprd in sidecars.items():
         given = arguments([*daprd["entrypoint"][1:], *daprd["command"]])
         app, service = services[given.get("app-channel-address", "")], name.partition("-")[0]
-        yield from _one_of_compose(told, service, app, daprd, given, common)
+        yield from _one_of_compose(told, service, app, daprd, given)
 
 
 def _one_of_compose(
-    told: Sources, service: str, app: Mapping[str, Any], daprd: Mapping[str, Any], given: Mapping[str, str],
-    common: Mapping[str, str],
-) -> Iterator[Fact]:  # fmt: skip
-    environment = {**(common if f"{_MADE}/common.env" in app["env_file"] else {}), **app["environment"]}
+    told: Sources, service: str, app: Mapping[str, Any], daprd: Mapping[str, Any], given: Mapping[str, str]
+) -> Iterator[Fact]:
+    common = _common_env(told.root, told.home.template.read_text()) if f"{_MADE}/common.env" in app["env_file"] else {}
+    environment = {**common, **app["environment"]}
     same = given.get("app-id") == environment.get("APP_ID")
     yield service, "app id", given.get("app-id") if same else None
     image, _, tag = app["image"].partition(":")
     dockerfile = told.root / "apps" / image.partition("/")[2] / "Dockerfile"
     yield service, "image", image if tag == "${TAG:-local}" else None  # which is built here
     yield service, "folder", Path(daprd["working_dir"]).name
+    yield service, "paths", (given.get("resources-path"), given.get("config"))
     text = dockerfile.read_text()  # of a service that has none there is no image either
     yield service, "app", _module(yaml.safe_load(_line(r"CMD (\[.*\])", text)))
     yield service, "version", _line(r"ARG VERSION=(\S+)", text)
@@ -398,10 +404,14 @@ def _one_of_cluster(manifests: tuple[Manifest, ...], service: str, each: Mapping
     yield service, "closing", given.get("dapr-graceful-shutdown-seconds")
     yield service, "draining", given.get("dapr-block-shutdown-duration")
     bounds = app["resources"]
-    yield service, "bounds", {
-        kind: (int(bounds[kind]["cpu"].removesuffix("m")), int(bounds[kind]["memory"].removesuffix("Mi")))
-        for kind in ("requests", "limits")
-    }
+    yield (
+        service,
+        "bounds",
+        {
+            kind: (int(bounds[kind]["cpu"].removesuffix("m")), int(bounds[kind]["memory"].removesuffix("Mi")))
+            for kind in ("requests", "limits")
+        },
+    )
     yield service, "tokens", "both know them" if _knows_tokens(service, app, daprd) else None
 
 

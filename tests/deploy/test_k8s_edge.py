@@ -75,8 +75,12 @@ def test_the_gateway_has_them_all() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_way_in_ends_at_the_gateway(overlay: str) -> None:
-    backends = {rule["backend"]["service"]["name"] for each in of(rendered(overlay), "Ingress") for rule in _rules(each)}
-    routes = [r for each in of(rendered(overlay), "VirtualService") for http in each["spec"]["http"] for r in http["route"]]
+    backends = {
+        rule["backend"]["service"]["name"] for each in of(rendered(overlay), "Ingress") for rule in _rules(each)
+    }
+    routes = [
+        r for each in of(rendered(overlay), "VirtualService") for http in each["spec"]["http"] for r in http["route"]
+    ]
     hosts = {route["destination"]["host"] for route in routes}
     assert (backends, hosts) == ((set(), {"gateway"}) if overlay == "istio" else ({"gateway"}, set()))
     kinds = {each["spec"].get("type", "ClusterIP") for each in of(rendered(overlay), "Service")}
@@ -97,10 +101,16 @@ def test_the_mesh_is_strict_and_one_request_in_ten_meets_the_canary() -> None:
         name: one(manifests, "Deployment", name)["spec"]["template"]["metadata"]["labels"]["outrigger/track"]
         for name in ("gateway", "gateway-canary")
     }
-    assert {each["name"]: each["labels"]["outrigger/track"] for each in subsets} == {"stable": "stable", "canary": "canary"}
+    assert {each["name"]: each["labels"]["outrigger/track"] for each in subsets} == {
+        "stable": "stable",
+        "canary": "canary",
+    }
     assert pods == {"gateway": "stable", "gateway-canary": "canary"}
     for route in one(manifests, "VirtualService", "gateway")["spec"]["http"]:
-        assert {each["destination"]["subset"]: each["weight"] for each in route["route"]} == {"stable": 90, "canary": 10}
+        assert {each["destination"]["subset"]: each["weight"] for each in route["route"]} == {
+            "stable": 90,
+            "canary": 10,
+        }
 
 
 @pytest.mark.parametrize("overlay", ["local", "rabbitmq", "kafka"])

@@ -147,9 +147,13 @@ def test_exactly_what_is_needed_is_allowed(overlay: str) -> None:
     assert flows(rendered(overlay)) == set(needed(overlay))
 
 
-@pytest.mark.parametrize("without", ["default-deny", "dns", "dapr-control-plane", "tracing", "broker", "orders", "bank"])
+@pytest.mark.parametrize(
+    "without", ["default-deny", "dns", "dapr-control-plane", "tracing", "broker", "orders", "bank"]
+)
 def test_each_policy_counts(without: str) -> None:
-    rest = [each for each in rendered("kafka") if (each["kind"], each["metadata"]["name"]) != ("NetworkPolicy", without)]
+    rest = [
+        each for each in rendered("kafka") if (each["kind"], each["metadata"]["name"]) != ("NetworkPolicy", without)
+    ]
     if without == "default-deny":  # every pod of ours has policies of its own for both ways; another one has none
         newcomer = Place("newcomer", OURS, {NAME: "newcomer"})
         assert allowed(rest, newcomer, INTERNET, 443)
@@ -177,7 +181,9 @@ def test_every_pod_is_denied_all_that_is_not_said(overlay: str) -> None:
     for each in workloads(rendered(overlay)):
         meta = pod(each)["metadata"]
         policies = of(rendered(overlay), "NetworkPolicy", namespace=meta["namespace"])
-        closed = [p for p in policies if p["spec"]["podSelector"] == {} and not {"ingress", "egress"} & p["spec"].keys()]
+        closed = [
+            p for p in policies if p["spec"]["podSelector"] == {} and not {"ingress", "egress"} & p["spec"].keys()
+        ]
         assert [p["spec"]["policyTypes"] for p in closed] == [["Ingress", "Egress"]]
 
 

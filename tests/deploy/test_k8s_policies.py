@@ -36,10 +36,16 @@ from deploy.tools import run
 EXCEPTIONS = {
     ("Deployment", "container-image-pull-policy"): "images are pinned: a start asks no registry for what is there",
     ("StatefulSet", "container-image-pull-policy"): "images are pinned: a start asks no registry for what is there",
-    ("Deployment", "deployment-targeted-by-hpa-does-not-have-replicas-configured"): "a service begins with three, which "
+    (
+        "Deployment",
+        "deployment-targeted-by-hpa-does-not-have-replicas-configured",
+    ): "a service begins with three, which "
     "is also its autoscaler's least: applying it again takes replicas away only until the autoscaler looks again",
     ("HorizontalPodAutoscaler", "horizontalpodautoscaler-replicas"): "overlay local: a laptop has room for one of each",
-    ("StatefulSet", "container-security-context-user-group-id"): "overlay local: PostgreSQL's image has its user as 999",
+    (
+        "StatefulSet",
+        "container-security-context-user-group-id",
+    ): "overlay local: PostgreSQL's image has its user as 999",
     ("StatefulSet", "pod-probes"): "overlay local: a stand-in that is slow shall not be killed for it",
     ("Deployment", "deployment-has-host-podantiaffinity"): "topology spread does it, over zones too, and keeps no pod "
     "waiting where there are fewer nodes than replicas",
@@ -127,7 +133,8 @@ def test_images_are_pinned_and_name_no_registry(overlay: str) -> None:
             repository, _, tag = container["image"].partition(":")
             assert re.fullmatch(r"\d[\w.-]*", tag), container["image"]
             first = repository.split("/")[0]
-            assert "." not in first and first != "localhost", container["image"]
+            assert "." not in first, container["image"]
+            assert first != "localhost"
 
 
 def test_everything_has_requests_and_limits(overlay: str) -> None:
@@ -145,7 +152,15 @@ def faults_of_restraint(spec: dict[str, object]) -> Iterator[str]:
     yield from (name for name in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") if spec.get(name))
     for volume in spec.get("volumes") or ():  # type: ignore[attr-defined]
         kinds = volume.keys() - {"name"}
-        yield from kinds - {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim", "csi", "downwardAPI"}
+        yield from kinds - {
+            "configMap",
+            "emptyDir",
+            "projected",
+            "secret",
+            "persistentVolumeClaim",
+            "csi",
+            "downwardAPI",
+        }
     for container in containers(spec):
         own = container.get("securityContext") or {}
         yield from (f"port {port['hostPort']} of the host" for port in container.get("ports", ()) if "hostPort" in port)
@@ -312,7 +327,9 @@ def hosts(manifest: Manifest) -> Iterator[str]:
 
 def test_every_host_that_is_named_is_a_service_that_is_rendered(overlay: str) -> None:
     manifests = scaled_by_events(overlay)
-    services = {(each["metadata"]["namespace"], each["metadata"]["name"]): each["spec"] for each in of(manifests, "Service")}
+    services = {
+        (each["metadata"]["namespace"], each["metadata"]["name"]): each["spec"] for each in of(manifests, "Service")
+    }
     outside = {spec["externalName"] for spec in services.values() if spec.get("type") == "ExternalName"}
     found = {
         host

@@ -1,4 +1,4 @@
-"""The sidecar that a cluster runs is the one that the launcher runs, but where it must differ, which is written here."""
+"""The sidecar that a cluster runs is the launcher's, but where it must differ, which is written here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -98,8 +98,12 @@ def test_a_sidecar_has_the_volumes_that_its_resources_name(overlay: str) -> None
     for name, each in injected(overlay).items():
         mounts = {mount["mountPath"]: mount for mount in sidecar(each)["volumeMounts"]}
         wanted = {value for scope, value in paths if scope == name}
-        assert {m for m in mounts if m.startswith("/mnt/")} == {v.removesuffix(".json").rsplit("/", v.endswith(".json"))[0] for v in wanted}
-        assert [m for m in mounts if not mounts[m].get("readOnly")] == (["/mnt/mail"] if name == "notifications" else [])
+        assert {m for m in mounts if m.startswith("/mnt/")} == {
+            v.removesuffix(".json").rsplit("/", v.endswith(".json"))[0] for v in wanted
+        }
+        assert [m for m in mounts if not mounts[m].get("readOnly")] == (
+            ["/mnt/mail"] if name == "notifications" else []
+        )
 
 
 # The resources themselves: not copied, so they are the same but for this.
