@@ -37,6 +37,7 @@ from outrigger.servers import BROKERS, provide
 from outrigger.state import current_run
 from outrigger.swap import Swapped
 from outrigger.template import read_template
+from outrigger.tye import prepare_tye
 
 app = typer.Typer(
     help="Runs the whole system on this machine: apps, sidecars and their broker.",
@@ -260,6 +261,12 @@ def secrets() -> None:
 def compose() -> None:
     """Write what docker-compose.yml reads: components with its addresses, passwords and tokens; and say where."""
     print(prepare(find_home()))
+
+
+@app.command()
+def tye() -> None:
+    """Write what tye.yaml names, all resources in one folder; and say where."""
+    print(prepare_tye(find_home()))
 
 
 @app.command()
