@@ -23,9 +23,11 @@ import yaml
 
 from deploy.injected import arguments, inject, sidecar
 from deploy.manifests import OURS, Manifest, build, of, one, pod
+from deploy.tye import Dapr, Service, Sidecar, Tye
 from outrigger import compose
 from outrigger.home import Home
 from outrigger.template import Template, read_template, resolve
+from outrigger.tye import prepare_tye
 
 SPANS = "OTEL_EXPORTER_ZIPKIN_ENDPOINT"
 WHOLE = "*"
@@ -42,16 +44,16 @@ ALL = (TEMPLATE, LAUNCHER, COMPOSE, TYE, CLUSTER)
 SPEAKERS: Mapping[str, tuple[str, ...]] = {
     "name": (TEMPLATE, COMPOSE, TYE, CLUSTER),
     "services": ALL,
-    "resources": (TEMPLATE, CLUSTER),
-    "configuration": (TEMPLATE, LAUNCHER, CLUSTER),
+    "resources": (TEMPLATE, TYE, CLUSTER),
+    "configuration": (TEMPLATE, LAUNCHER, TYE, CLUSTER),
     "app id": ALL,
     "app": (TEMPLATE, LAUNCHER, COMPOSE, TYE),
     "program": (TEMPLATE, LAUNCHER, TYE),
     "folder": (TEMPLATE, LAUNCHER, COMPOSE, TYE, CLUSTER),
     "paths": (LAUNCHER, COMPOSE),
-    "protocol": (TEMPLATE, LAUNCHER, COMPOSE, CLUSTER),
+    "protocol": ALL,
     "health check": (TEMPLATE, LAUNCHER, COMPOSE, CLUSTER),
-    "sidecar's log level": (TEMPLATE, LAUNCHER, COMPOSE, CLUSTER),
+    "sidecar's log level": ALL,
     "calls at once": (TEMPLATE, LAUNCHER, COMPOSE, CLUSTER),
     "settings": ALL,
     "spans": ALL,
@@ -347,23 +349,46 @@ def _common_env(root: Path, _template: str) -> Mapping[str, str]:
 
 
 def _tye(told: Sources) -> Iterator[Fact]:
-    document = yaml.load((told.root / "tye.yaml").read_text(), yaml.CSafeLoader)
-    (dapr,) = (each for each in document["extensions"] if each["name"] == "dapr")
-    yield WHOLE, "name", document["name"]
-    yield WHOLE, "services", sorted(dapr["services"])
-    for each in document["services"]:
-        service = each["name"]
-        if "executable" not in each or service not in dapr["services"]:
-            continue
-        own = dapr["services"][service]
-        environment = {pair["name"]: str(pair["value"]) for pair in each.get("env", ())}
-        yield service, "app id", own.get("app-id", service)
-        yield service, "app", _module(shlex.split(each["args"]))
-        yield service, "program", _below(told.root, told.root / each["executable"])
-        yield service, "folder", Path(each["workingDirectory"]).name
-        (port,) = (binding["port"] for binding in each["bindings"])
-        yield service, "host's ports", (port, *(own.get(f"{kind}-port") for kind in ("http", "grpc", "metrics")))
-        yield from _told(service, environment)
+    document = Tye.model_validate(yaml.load((told.root / "tye.yaml").read_text(), yaml.CSafeLoader))
+    (dapr,) = document.extensions
+    excepted = {name for name, each in dapr.services.items() if each.enabled is False}
+    apps = [each for each in document.services if each.by_http and each.name not in excepted]
+    yield WHOLE, "name", document.name
+    yield WHOLE, "services", sorted({each.name for each in apps} | (dapr.services.keys() - excepted))
+    folder, resources, configurations = _made_for_tye(told.root, told.home.template.read_text())
+    yield WHOLE, "resources", resources if dapr.components_path == folder else None
+    yield WHOLE, "configuration", [configurations[f"{dapr.config}.yaml"]]
+    for app in apps:
+        yield from _one_of_tye(told.root, app, dapr.services[app.name], dapr)
+
+
+def _one_of_tye(root: Path, app: Service, daprd: Sidecar, dapr: Dapr) -> Iterator[Fact]:
+    environment = {each.name: each.value for each in app.env}
+    (port,) = (each.port for each in app.bindings)
+    replica = {"APP_ID": daprd.app_id, "APP_PORT": str(port), "OUTRIGGER_INSTANCE": f"{app.name}-0"}
+    yield app.name, "app id", daprd.app_id if replica.items() <= environment.items() else None
+    yield app.name, "app", _module(shlex.split(app.args or ""))
+    yield app.name, "program", _below(root, root / (app.executable or ""))
+    yield app.name, "folder", Path(app.working_directory or "").name
+    yield app.name, "host's ports", (port, daprd.http_port, daprd.grpc_port, daprd.metrics_port)
+    yield from _told(app.name, environment)
+    given = {"app-protocol": daprd.app_protocol or dapr.app_protocol, "log-level": daprd.log_level or dapr.log_level}
+    yield from (fact for fact in _shared(app.name, given) if fact[1] in {"protocol", "sidecar's log level"})
+
+
+@cache
+def _made_for_tye(root: Path, _template: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return the folder that `outrigger tye` makes, the resources in it, and the Configurations."""
+    with TemporaryDirectory() as name:
+        home = Home(Path(name).resolve())
+        for part in ("dapr", "components"):
+            (home.root / part).symlink_to(root / part)
+        folder = prepare_tye(home)
+        configurations = {path.name for path in (root / "dapr").glob("config*.yaml")}
+        documents = {path.name: yaml.load(path.read_text(), yaml.CSafeLoader) for path in folder.glob("*.yaml")}
+        specs = {file: _plain(documents[file]["spec"]) for file in configurations & documents.keys()}
+        rest = [each for file, each in documents.items() if file not in specs]
+        return os.path.relpath(folder, home.root), _summed(rest), specs
 
 
 # k8s/
