@@ -104,7 +104,7 @@ def each_edit(file: Path, about: Iterable[str] = ("*",), *, but: Iterable[str] =
     for path, _ in walk(document):
         name = " ".join(map(str, path))
         if any(fnmatchcase(name, each) for each in about) and not any(fnmatchcase(name, each) for each in but):
-            yield name, yaml.safe_dump(edited(document, path), sort_keys=False)
+            yield name, yaml.dump(edited(document, path), Dumper=yaml.CSafeDumper, sort_keys=False)
 
 
 def unfound(file: Path, edits: Iterator[tuple[str, str]], look: Callable[[], list[str]], least: int) -> list[str]:
