@@ -26,6 +26,7 @@ check: ## Lint, types, architecture, unit tests
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/deptry .
+	@PYTHONPATH=tests .venv/bin/python -m deploy
 	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers and not conformance and not swaps"
 
 test: setup check ## All of check, then everything on real sidecars and a real broker

@@ -16,10 +16,12 @@ from platform import freedesktop_os_release
 
 import docker
 
+from outrigger import zipkin
 from outrigger.home import cache_folder
 from outrigger.kafka import fetch
 from outrigger.progress import Progress
 from outrigger.runtime import daprd
+from servers.wheels import fetch_wheels, wheels_key
 
 PREFIX = "outrigger"
 _NEVER_START = "#!/bin/sh\nexit 101\n"  # packages start no service while they are installed
@@ -33,24 +35,45 @@ SERVE_POSTGRESQL = """#!/bin/sh
 set -e
 PATH="$(echo /usr/lib/postgresql/*/bin):$PATH"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-  words=$(mktemp) && echo "$POSTGRES_PASSWORD" >"$words"
-  initdb -U "$POSTGRES_USER" --pwfile="$words" --auth-host=scram-sha-256 --encoding=UTF8 >/dev/null
+  words=$(mktemp) && cat ${POSTGRES_PASSWORD_FILE:--} >"$words" <<END
+$POSTGRES_PASSWORD
+END
+  user=${POSTGRES_USER:-postgres}
+  initdb -U "$user" --pwfile="$words" --auth-host=scram-sha-256 --encoding=UTF8 $POSTGRES_INITDB_ARGS >/dev/null
   rm "$words"
   echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
-  echo "CREATE DATABASE \\"$POSTGRES_DB\\"" | postgres --single postgres >/dev/null
+  { echo "CREATE DATABASE \\"${POSTGRES_DB:-spare}\\""; cat /docker-entrypoint-initdb.d/*.sql; } 2>/dev/null |
+    postgres --single postgres >/dev/null
 fi
-exec postgres -c listen_addresses='*'
+[ "$1" != postgres ] || shift
+exec postgres -c listen_addresses='*' "$@"
 """
+ZIPKIN_HEALTH = "#!/bin/sh\nexec wget -q -O /dev/null http://127.0.0.1:9411/health\n"
+BUILDING = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/wheels", "PIP_BREAK_SYSTEM_PACKAGES=1", "UV_FIND_LINKS=/wheels", "UV_OFFLINE=1")
 
 
 def _jars(root: Path) -> None:
     shutil.copytree(fetch(), root / "opt/kafka/libs")
+    _run("chroot", str(root), "install", "-d", "-o", "nobody", "/var/lib/kafka/data")
 
 
 def _serve(root: Path) -> None:
-    script = root / "usr/local/bin/serve"
-    script.write_text(SERVE_POSTGRESQL)
-    script.chmod(0o755)
+    _script(root / "usr/local/bin/serve", SERVE_POSTGRESQL)
+
+
+def _zipkin(root: Path) -> None:
+    (root / "zipkin").mkdir()
+    shutil.copy(zipkin.fetch(), root / "zipkin" / "zipkin.jar")
+    _script(root / "usr/local/bin/docker-healthcheck", ZIPKIN_HEALTH)
+
+
+def _wheels(root: Path) -> None:
+    shutil.copytree(fetch_wheels(), root / "wheels")
+
+
+def _script(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def _data(root: Path) -> None:
@@ -72,7 +95,9 @@ class Recipe:
     @property
     def key(self) -> str:
         """Name what the cache keeps of it; another daprd is another image."""
-        made_of = repr((self.packages, SERVE_POSTGRESQL, "" if self.packages else daprd().stat()))
+        made_of = repr((self.packages, SERVE_POSTGRESQL, ZIPKIN_HEALTH, "" if self.packages else daprd().stat()))
+        if self.finish is _wheels:
+            made_of += wheels_key()
         return hashlib.sha256(made_of.encode()).hexdigest()[:12]
 
 
@@ -90,10 +115,19 @@ RECIPES = {
     "kafka": Recipe(("default-jre-headless",), ("USER nobody",), _jars),
     "postgresql": Recipe(
         ("postgresql",),
-        ("USER postgres", "ENV PGDATA=/var/lib/postgresql/served", 'CMD ["/usr/local/bin/serve"]'),
+        ("USER postgres", "ENV PGDATA=/var/lib/postgresql/served", 'ENTRYPOINT ["/usr/local/bin/serve"]'),
         _serve,
     ),
     "daprd": Recipe((), ('ENTRYPOINT ["/daprd"]',), _daprd),
+    "caddy": Recipe(("caddy", "wget"), ()),
+    "zipkin": Recipe(
+        ("default-jre-headless", "wget"),
+        ("USER nobody", 'ENTRYPOINT ["sh", "-c", "exec java $JAVA_OPTS -jar /zipkin/zipkin.jar"]'),
+        _zipkin,
+    ),
+    # What our own images are made of: the base, and the same with all that a build would fetch.
+    "python": Recipe(("python3",), ()),
+    "python-build": Recipe(("python3", "python3-pip"), (f"ENV {' '.join(BUILDING)}",), _wheels),
 }
 
 

@@ -22,6 +22,7 @@ from outrigger import status as states
 from outrigger import up as running
 from outrigger.audit import audit as examine_ledgers
 from outrigger.choice import Broker, Choice, Store
+from outrigger.compose import prepare
 from outrigger.control import ask
 from outrigger.credentials import make_credentials
 from outrigger.errors import LauncherError
@@ -36,6 +37,7 @@ from outrigger.servers import BROKERS, provide
 from outrigger.state import current_run
 from outrigger.swap import Swapped
 from outrigger.template import read_template
+from outrigger.tye import prepare_tye
 
 app = typer.Typer(
     help="Runs the whole system on this machine: apps, sidecars and their broker.",
@@ -253,6 +255,18 @@ def secrets() -> None:
     make_secrets(home.secrets)
     make_credentials(home.credentials, services_of(read_template(home.template)))
     print(home.secrets)
+
+
+@app.command()
+def compose() -> None:
+    """Write what docker-compose.yml reads: components with its addresses, passwords and tokens; and say where."""
+    print(prepare(find_home()))
+
+
+@app.command()
+def tye() -> None:
+    """Write what tye.yaml names, all resources in one folder; and say where."""
+    print(prepare_tye(find_home()))
 
 
 @app.command()

@@ -111,10 +111,12 @@ def _prepare(home: Home, settings: Path, ports: tuple[int, int], services: Seque
         raise LauncherError(f"Kafka's folder {log} could not be made:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
-def properties(known: Mapping[str, str], log: Path, ports: tuple[int, int], listen: str = LOOPBACK) -> str:
+def properties(
+    known: Mapping[str, str], log: Path, ports: tuple[int, int], *, listen: str = LOOPBACK, told: str = LOOPBACK
+) -> str:
     """Write the settings of a node that keeps its data in `log` and knows these users with their passwords.
 
-    It listens on `listen`, and tells its clients that it is on the loopback address.
+    It listens on `listen`, and tells its clients that it is on the host `told`.
     """
     clients, controller = ports
     users = " ".join(f'user_{name}="{word}"' for name, word in known.items())
@@ -124,7 +126,7 @@ def properties(known: Mapping[str, str], log: Path, ports: tuple[int, int], list
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
         "controller.listener.names": "CONTROLLER",
         "listeners": f"CLIENTS://{listen}:{clients},CONTROLLER://{LOOPBACK}:{controller}",
-        "advertised.listeners": f"CLIENTS://{LOOPBACK}:{clients}",
+        "advertised.listeners": f"CLIENTS://{told}:{clients}",
         "inter.broker.listener.name": "CLIENTS",
         "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
         "sasl.enabled.mechanisms": "PLAIN",

@@ -131,11 +131,11 @@ def _prepare(home: Home, programs: Programs, folder: Path, services: Sequence[st
         _run(not_root(programs.initdb, "-D", folder, "-U", "postgres", "--encoding=UTF8", "--no-locale"), "")
     (folder / "pg_hba.conf").write_text(_WHO)
     known = passwords(home.credentials, services)
-    statements = "".join(line for name, password in known.items() for line in _role(name, password))
+    statements = "".join(line for name, password in known.items() for line in role(name, password))
     _run(not_root(programs.server, "--single", "-D", folder, "-c", "log_min_messages=panic", "postgres"), statements)
 
 
-def _role(name: str, password: str) -> Iterator[str]:
+def role(name: str, password: str) -> Iterator[str]:
     """Tell the statements, one a line; what is there already only makes a server of one user grumble."""
     yield f'CREATE ROLE "{name}"\n'
     yield f"ALTER ROLE \"{name}\" LOGIN PASSWORD '{password}'\n"

@@ -1,0 +1,26 @@
+"""What `tye.yaml` names beside the project's own files: `.outrigger/tye`, one folder with all resources.
+
+Tye starts every sidecar in the project's folder, from one folder of resources in which the Configuration lies as well;
+components/ has several, with paths that are relative to an app's.
+"""
+
+from pathlib import Path
+
+from outrigger.choice import Choice
+from outrigger.home import Home
+from outrigger.plan import folders_of
+from outrigger.resources import render, render_config, render_text
+from outrigger.template import read_template, resolve
+
+FROM_AN_APP = "../../.outrigger/"
+TRACES = {("Configuration", "tracing.zipkin.endpointAddress"): "http://localhost:9411/api/v2/spans"}
+
+
+def prepare_tye(home: Home) -> Path:
+    """Write the resources of the template's own choice, at the addresses that components/ has."""
+    template, folder = read_template(home.template), home.work / "tye"
+    for path in render(folders_of(home, template, Choice()), folder, {}):
+        path.write_text(render_text(path.read_text().replace(FROM_AN_APP, ".outrigger/"), {}))
+    for name in {template.setting(app, "config_file_path") for app in template.apps} - {None}:
+        render_config(resolve(home.template.parent, name), folder, TRACES)
+    return folder
