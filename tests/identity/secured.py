@@ -1,0 +1,223 @@
+"""The whole system as in a cluster: certificates from a real sentry, each app's Configuration, tokens both ways.
+
+The launcher's own plan says what runs; locally it runs without certificates and tokens. Resiliency is left out: a refusal
+counts as a failure, and a circuit that opened would refuse in the place of what is to be tried.
+"""
+
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chassis_testing.sidecars import require_daprd
+from identity.table import Table, read
+from outrigger.commands import Command
+from outrigger.home import Home
+from outrigger.plan import Plan, ServicePlan, make_plan
+from outrigger.ports import LOOPBACK, free_ports
+from outrigger.runtime_build import built
+from servers.process import PartProcess, Process
+from support.http import Heard
+from support.installation import ask, install, reachable
+from support.polling import eventually
+
+TOKEN = "dapr-api-token"  # noqa: S105 - a header's name
+HOUR = "3600"
+ENV = {"ORDER_DEADLINE_SECONDS": HOUR, "RESERVATION_DEADLINE_SECONDS": HOUR, "PAYMENT_DEADLINE_SECONDS": HOUR}
+RESTLESS = ("head:", "cursor:", "lanes", "handled")  # keys that change while nothing happens
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What an app shows its sidecar, and what its sidecar shows the app."""
+
+    api: str = field(default_factory=secrets.token_urlsafe)
+    app: str = field(default_factory=secrets.token_urlsafe)
+
+
+@dataclass(slots=True)
+class Secured:
+    """What runs."""
+
+    plan: Plan
+    table: Table
+    sentry: int
+    tokens: dict[str, Tokens]
+    anchors: str = ""  # sentry's root certificate
+    bare: dict[str, int] = field(default_factory=dict)  # sidecars without an app, by name: their HTTP ports
+
+    @property
+    def home(self) -> Home:
+        """The folder."""
+        return self.plan.home
+
+    def service(self, app: str) -> ServicePlan:
+        """Say where an app and its sidecar answer."""
+        return next(each for each in self.plan.services if each.app_id == app)
+
+    def sidecar(self, app: str) -> str:
+        """Return a sidecar's address."""
+        return f"http://{LOOPBACK}:{self.bare.get(app) or self.service(app).ports.http}"
+
+    def by(self, app: str, verb: str, path: str, body: Any = None, **headers: str) -> Heard:
+        """Ask an app's own sidecar, as the app does; bytes are sent as they are."""
+        return asked(self.sidecar(app), verb, path, body, {TOKEN: self.tokens[app].api, **headers})
+
+    def direct(self, app: str, verb: str, path: str, body: Any = None, **headers: str) -> Heard:
+        """Ask an app past every sidecar."""
+        return asked(f"http://{LOOPBACK}:{self.service(app).ports.app}", verb, path, body, headers)
+
+    def rows(self) -> dict[str, Any]:
+        """Read all that services have stored, the bank's book and the names of the mails."""
+        found: dict[str, Any] = {}
+        for file in sorted(self.home.data.glob("*.db")):
+            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)) as database:
+                found |= {f"{file.stem}/{key}": value for key, value in _rows(database)}
+        return found | {mail.name: mail.read_text() for mail in self.home.mail.iterdir()}
+
+
+def _rows(database: sqlite3.Connection) -> Iterator[tuple[str, Any]]:
+    tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    for table in tables:
+        for row in database.execute(f"SELECT * FROM {table}"):  # noqa: S608 - the table's own name
+            key = str(row[0]).partition("||")[2] or f"{table}/{row[0]}"
+            if table != "metadata" and not key.startswith(RESTLESS):
+                yield key, row[1:]
+
+
+def asked(url: str, verb: str, path: str, body: Any, headers: Mapping[str, str]) -> Heard:
+    """Ask; a value is sent as JSON."""
+    sent = body if isinstance(body, bytes | None) else json.dumps(body)
+    return ask(url, verb, path, sent, {**JSON, **headers})
+
+
+@contextmanager
+def secured(root: Path) -> Iterator[Secured]:
+    """Run it; no process is left."""
+    daprd, sentry = require_daprd(), require_sentry()
+    home, table = install(root), read()
+    _close(home, table)
+    (edge, port, health) = free_ports(3)
+    plan = make_plan(home, daprd, edge)
+    plan.write_resources()
+    system = Secured(plan, table, port, {app: Tokens() for app in table.apps})
+    with ExitStack() as stack:
+        system.anchors = _sentry(stack, system, sentry, health)
+        for part in (part for part in plan.parts if part.awaited):
+            _started(stack, PartProcess(part))
+        for service in plan.services:
+            _started(stack, Process(_sidecar(system, service)))
+            _started(stack, Process(_app(system, service)))
+        for service in plan.services:
+            url = f"http://{LOOPBACK}:{service.ports.app}"
+            eventually(lambda url=url: reachable(url, "/ready"), within=90, what=f"{service.app_id} is ready")
+        yield system
+
+
+# Sidecars that somebody put beside ours: another app, one of our names in another namespace, one without certificate.
+BARE = {"stranger": ("stranger", "outrigger"), "impostor": ("gateway", "elsewhere"), "plain": ("gateway", None)}
+
+
+@contextmanager
+def bystanders(system: Secured) -> Iterator[None]:
+    """Run them. Afterwards the names that they took may lead to nobody for a while."""
+    with ExitStack() as stack:
+        for name, (app_id, namespace) in BARE.items():
+            _alone(stack, system, name, app_id, namespace)
+        for name in BARE:
+            eventually(lambda name=name: reachable(system.sidecar(name), "/v1.0/healthz/outbound"), within=30)
+        yield
+
+
+def require_sentry() -> Path:
+    """Return the sentry that was built with daprd; without one the test is skipped, and fails where `CI` is true."""
+    for beside in (require_daprd(), built(Home(Path(__file__).parents[2]))):
+        if beside and os.access(beside.with_name("sentry"), os.X_OK):
+            return beside.with_name("sentry")
+    reason = "NO SENTRY: service identity was not tried on real certificates. Run `make setup` without a daprd on PATH."
+    if os.environ.get("CI", "").lower() in {"true", "1"}:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _close(home: Home, table: Table) -> None:
+    """Give each sidecar the Configuration that it has in a cluster."""
+    template = yaml.safe_load(home.template.read_text())
+    template["common"]["env"] |= ENV
+    for app in template["apps"]:
+        app["configFilePath"] = f"cluster/{app['appID']}.yaml"
+    home.template.write_text(yaml.safe_dump(template))
+    for file in (home.root / "components" / "platform").glob("resiliency*.yaml"):
+        file.unlink()
+
+
+def _started(stack: ExitStack, process: Process) -> None:
+    process.start()
+    stack.callback(process.kill)  # nothing of it is kept
+
+
+def _sentry(stack: ExitStack, system: Secured, binary: Path, health: int) -> str:
+    """Start the certificate authority; returns its root certificate."""
+    folder = system.home.work / "sentry"
+    folder.mkdir()
+    config = system.home.work / "sentry.yaml"
+    config.write_text("{apiVersion: dapr.io/v1alpha1, kind: Configuration, metadata: {name: daprsystem}, spec: {}}")
+    argv = (
+        "sentry", "--port", str(system.sentry), "--listen-address", LOOPBACK, "--healthz-port", str(health),
+        "--healthz-listen-address", LOOPBACK, "--issuer-credentials", str(folder), "--trust-domain", "localhost",
+        "--config", str(config), "--enable-metrics=false", "--log-level", "info",
+    )  # fmt: skip
+    env = {key: value for key, value in os.environ.items() if key != "NAMESPACE"}
+    _started(stack, Process(Command("sentry", binary, argv, folder, env, system.home.logs / "sentry.log")))
+    url = f"http://{LOOPBACK}:{health}"
+    eventually(lambda: reachable(url, "/healthz"), within=30, what="sentry is well")
+    return (folder / "ca.crt").read_text()
+
+
+def _identified(system: Secured, command: Command, namespace: str) -> Command:
+    """Let a sidecar get a certificate; what is in it is part of who it is."""
+    flags = ("--enable-mtls", "--sentry-address", f"{LOOPBACK}:{system.sentry}")
+    env = {**command.env, "NAMESPACE": namespace, "DAPR_TRUST_ANCHORS": system.anchors}
+    return replace(command, argv=(*command.argv, *flags), env=env)
+
+
+def _sidecar(system: Secured, service: ServicePlan) -> Command:
+    command = _identified(system, service.sidecar, system.table.namespace)
+    return replace(command, env={**command.env, **_tokens(system, service)})
+
+
+def _app(system: Secured, service: ServicePlan) -> Command:
+    return replace(service.app, env={**service.app.env, **_tokens(system, service)})
+
+
+def _tokens(system: Secured, service: ServicePlan) -> dict[str, str]:
+    own = system.tokens[service.app_id]
+    given = {"DAPR_API_TOKEN": own.api, "APP_API_TOKEN": own.app}
+    if service is system.plan.edge:  # which everybody may ask
+        del given["APP_API_TOKEN"]
+    return given
+
+
+def _alone(stack: ExitStack, system: Secured, name: str, app_id: str, namespace: str | None) -> None:
+    """Start a sidecar without app and components."""
+    http, grpc, internal = free_ports(3)
+    pairs = {
+        "app-id": app_id, "dapr-http-port": http, "dapr-grpc-port": grpc, "dapr-internal-grpc-port": internal,
+        "dapr-listen-addresses": LOOPBACK, "dapr-internal-grpc-listen-address": LOOPBACK, "log-level": "info",
+    }  # fmt: skip
+    argv = ("daprd", *(word for flag, value in pairs.items() for word in (f"--{flag}", str(value))))
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DAPR_")} | {"DAPR_HOST_IP": LOOPBACK}
+    log = system.home.logs / f"{name}.log"
+    command = Command(name, system.plan.daprd, (*argv, "--enable-metrics=false"), system.home.root, env, log)
+    _started(stack, Process(_identified(system, command, namespace) if namespace else command))
+    system.bare[name] = http
+    system.tokens[name] = Tokens()
