@@ -27,18 +27,23 @@ def wrong(probes: Iterable[Probe], *, least: int) -> list[str]:
     return [f"{p.name}: {h.status} {h.content[:200]!r}" for p, h in told if not p.refused(h)]
 
 
-def spellings(closed: str, open_: str) -> list[str]:
-    """Write the path of a closed operation so that it may be taken for an open one, or for none that is known."""
-    every = "".join(f"%{ord(each):02x}" for each in closed)
+def disguises(closed: str, open_: str) -> list[str]:
+    """Write the path of a closed operation so that it may be taken for an open one's."""
     return [
-        # one operation in the clothes of another
         f"{open_}/../{closed}", f"{open_}/%2e%2e/{closed}", f"{open_}%2F..%2F{closed}", f"{open_}%2f..%2f{closed}",
         f"{open_}%2F%2e%2e%2F{closed}", f"{open_}%5c..%5c{closed}", f"{open_}/..;/{closed}", f"{open_}//../{closed}",
-        f"{open_}%252F..%252F{closed}", f"{open_}#/../{closed}", f"{open_}%23/../{closed}", f"{open_}%3F/../{closed}",
+        f"{open_}%252F..%252F{closed}", f"{open_}%23/../{closed}", f"{open_}%3F/../{closed}",
         f"{closed}/../{open_}", f"{closed}/%2e%2e/{open_}", f"{closed}%2F..%2F{open_}", f"{closed}%2f..%2f{open_}",
-        f"{closed}%2F%2e%2e%2F{open_}", f"{closed}#/../{open_}", f"{closed}%23/../{open_}", f"{closed}%3F/../{open_}",
-        f"{closed}%3Fx=%2F..%2F{open_}", f"{closed};/../{open_}", f"{closed}%00/../{open_}", f"{closed}?/../{open_}",
-        # one operation, spelt in another way
+        f"{closed}%2F%2e%2e%2F{open_}", f"{closed}%23/../{open_}", f"{closed}%3F/../{open_}",
+        f"{closed}%3Fx=%2F..%2F{open_}", f"{closed};/../{open_}", f"{closed}%00/../{open_}",
+    ]  # fmt: skip
+
+
+def spellings(closed: str, open_: str) -> list[str]:
+    """Write the path of a closed operation so that it may be taken for an open one's, or for none that is known."""
+    every = "".join(f"%{ord(each):02x}" for each in closed)
+    return [
+        *disguises(closed, open_), f"{open_}#/../{closed}", f"{closed}#/../{open_}", f"{closed}?/../{open_}",
         every, f"%{ord(closed[0]):02X}{closed[1:]}", every.replace("%", "%25"), closed.upper(), closed.title(),
         f"/{closed}", f"//{closed}", f"./{closed}", f"%2e/{closed}", f"%2F{closed}", f"x/../{closed}",
         f"x%2F..%2F{closed}", f"{closed}/", f"{closed}%2F", f"{closed}/.", f"{closed}%20", f"{closed}%00",
