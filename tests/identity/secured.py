@@ -8,8 +8,8 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 import yaml
 
+from chassis.daprd import Daprd
 from chassis_testing.sidecars import require_daprd
 from identity.table import Table, read
 from outrigger.commands import Command
 from outrigger.home import Home
+from outrigger.ledgers import Store
 from outrigger.plan import Plan, ServicePlan, make_plan
 from outrigger.ports import LOOPBACK, free_ports
 from outrigger.runtime_build import built
@@ -75,6 +77,17 @@ class Secured:
     def direct(self, app: str, verb: str, path: str, body: Any = None, **headers: str) -> Heard:
         """Ask an app past every sidecar."""
         return asked(f"http://{LOOPBACK}:{self.service(app).ports.app}", verb, path, body, headers)
+
+    @asynccontextmanager
+    async def ledger(self, app: str) -> AsyncIterator[Store]:
+        """Open a service's ledger, as its app does."""
+        store = Store(app, self.sidecar(app))
+        await store.sidecar.close()  # which shows no token
+        store.sidecar = Daprd(self.sidecar(app), api_token=self.tokens[app].api)
+        try:
+            yield store
+        finally:
+            await store.sidecar.close()
 
     def rows(self) -> dict[str, Any]:
         """Read all that services have stored, the bank's book and the names of the mails."""

@@ -13,12 +13,10 @@ from typing import Any
 
 import pytest
 
-from chassis.daprd import Daprd
 from identity.grpc_door import grpc_door
 from identity.probes import Probe, disguises, spellings, wrong
 from identity.questions import CLOSED, PROBLEM, SKU, TOO_MANY, USER, Question, cancelled, delivery, price, questions
 from identity.secured import TOKEN, Secured, asked, bystanders, secured
-from outrigger.ledgers import Store
 from outrigger.ports import LOOPBACK
 from outrigger.secretfile import read_keys
 from support.http import Heard
@@ -102,11 +100,8 @@ def _settle(system: Secured) -> None:
 async def _late(system: Secured) -> list[str]:
     late: list[str] = []
     for app in system.table.components["store"]:
-        store = Store(app, system.sidecar(app))
-        await store.sidecar.close()
-        store.sidecar = Daprd(system.sidecar(app), api_token=system.tokens[app].api)
-        ledger = await store.heads()
-        await store.sidecar.close()
+        async with system.ledger(app) as store:
+            ledger = await store.heads()
         late += ledger.behind() if ledger else [app]
     return late
 
