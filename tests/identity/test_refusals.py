@@ -19,6 +19,7 @@ from identity.questions import CLOSED, PROBLEM, SKU, TOO_MANY, USER, Question, c
 from identity.secured import TOKEN, Secured, asked, bystanders, secured
 from outrigger.ports import LOOPBACK
 from outrigger.secretfile import read_keys
+from support.events import envelope
 from support.http import Heard
 from support.installation import reachable
 from support.polling import eventually
@@ -309,6 +310,14 @@ def test_nobody_publishes_on_another_s_topic(system: Secured, orders: dict[str, 
 
 def _unpublished(heard: Heard) -> bool:
     return heard.status in {400, 403, 404} and (b"ERR_PUBSUB" in heard.content or heard.status == 404)
+
+
+def test_nobody_tells_another_s_events_on_its_own_topic(system: Secured) -> None:
+    """Its sidecar lets it publish there, whatever it is; those who hear it go by the owner."""
+    told = {"inventory": price(0.01), "users": envelope("UserDeactivated", {"userId": USER})}
+    for app in ("users", "inventory", "payments"):
+        for event in (told[owner] for owner in told if owner != app):
+            assert system.by(app, "POST", f"/v1.0/publish/pubsub/{app}", event).status == 204
 
 
 # components
