@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from dapr.proto import api_service_v1, api_v1, common_v1
+from dapr.proto import api_v1, common_v1
+from dapr.proto.runtime.v1.dapr_pb2_grpc import DaprStub
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from identity.secured import TOKEN, Secured
@@ -64,4 +65,4 @@ def _failed(error: Any) -> Heard:
 def grpc_door(system: Secured, app: str, token: str | None = None) -> Iterator[GrpcDoor]:
     """Connect to an app's sidecar, with that app's own token or another."""
     with grpc.insecure_channel(f"{LOOPBACK}:{system.service(app).ports.grpc}") as channel:
-        yield GrpcDoor(api_service_v1.DaprStub(channel), system.tokens[app].api if token is None else token)
+        yield GrpcDoor(DaprStub(channel), system.tokens[app].api if token is None else token)

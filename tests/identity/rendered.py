@@ -1,4 +1,4 @@
-"""What follows from the table: scopes, a Configuration for each app in a cluster, and the tables of docs/security.md."""
+"""What follows from the table: scopes, a Configuration for each app in a cluster, the tables of docs/security.md."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,11 +1,10 @@
 """The whole system as in a cluster: certificates from a real sentry, each app's Configuration, tokens both ways.
 
-The launcher's own plan says what runs; locally it runs without certificates and tokens. Resiliency is left out: a refusal
-counts as a failure, and a circuit that opened would refuse in the place of what is to be tried.
+The launcher's own plan says what runs; locally it runs without certificates and tokens. Resiliency is left out: a
+refusal counts as a failure, and a circuit that opened would refuse in the place of what is to be tried.
 """
 
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,18 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from chassis.daprd import Daprd
 from chassis_testing.sidecars import require_daprd
+from identity.authority import Authority, authority, require_sentry, started
 from identity.table import Table, read
 from outrigger.commands import Command
 from outrigger.home import Home
 from outrigger.ledgers import Store
 from outrigger.plan import Plan, ServicePlan, make_plan
 from outrigger.ports import LOOPBACK, free_ports
-from outrigger.runtime_build import built
 from servers.process import PartProcess, Process
 from support.http import Heard
 from support.installation import ask, install, reachable
@@ -52,9 +50,8 @@ class Secured:
 
     plan: Plan
     table: Table
-    sentry: int
+    authority: Authority
     tokens: dict[str, Tokens]
-    anchors: str = ""  # sentry's root certificate
     bare: dict[str, int] = field(default_factory=dict)  # sidecars without an app, by name: their HTTP ports
 
     @property
@@ -119,47 +116,20 @@ def secured(root: Path) -> Iterator[Secured]:
     daprd, sentry = require_daprd(), require_sentry()
     home, table = install(root), read()
     _close(home, table)
-    (edge, port, health) = free_ports(3)
-    plan = make_plan(home, daprd, edge)
+    (door,) = free_ports(1)
+    plan = make_plan(home, daprd, door)
     plan.write_resources()
-    system = Secured(plan, table, port, {app: Tokens() for app in table.apps})
     with ExitStack() as stack:
-        system.anchors = _sentry(stack, system, sentry, health)
+        system = Secured(plan, table, authority(stack, home, sentry), {app: Tokens() for app in table.apps})
         for part in (part for part in plan.parts if part.awaited):
-            _started(stack, PartProcess(part))
+            started(stack, PartProcess(part))
         for service in plan.services:
-            _started(stack, Process(_sidecar(system, service)))
-            _started(stack, Process(_app(system, service)))
+            started(stack, Process(_sidecar(system, service)))
+            started(stack, Process(_app(system, service)))
         for service in plan.services:
             url = f"http://{LOOPBACK}:{service.ports.app}"
             eventually(lambda url=url: reachable(url, "/ready"), within=90, what=f"{service.app_id} is ready")
         yield system
-
-
-# Sidecars that somebody put beside ours: another app, one of our names in another namespace, one without certificate.
-BARE = {"stranger": ("stranger", "outrigger"), "impostor": ("gateway", "elsewhere"), "plain": ("gateway", None)}
-
-
-@contextmanager
-def bystanders(system: Secured) -> Iterator[None]:
-    """Run them. Afterwards the names that they took may lead to nobody for a while."""
-    with ExitStack() as stack:
-        for name, (app_id, namespace) in BARE.items():
-            _alone(stack, system, name, app_id, namespace)
-        for name in BARE:
-            eventually(lambda name=name: reachable(system.sidecar(name), "/v1.0/healthz/outbound"), within=30)
-        yield
-
-
-def require_sentry() -> Path:
-    """Return the sentry that was built with daprd; without one the test is skipped, and fails where `CI` is true."""
-    for beside in (require_daprd(), built(Home(Path(__file__).parents[2]))):
-        if beside and os.access(beside.with_name("sentry"), os.X_OK):
-            return beside.with_name("sentry")
-    reason = "NO SENTRY: service identity was not tried on real certificates. Run `make setup` without a daprd on PATH."
-    if os.environ.get("CI", "").lower() in {"true", "1"}:
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def _close(home: Home, table: Table) -> None:
@@ -173,38 +143,8 @@ def _close(home: Home, table: Table) -> None:
         file.unlink()
 
 
-def _started(stack: ExitStack, process: Process) -> None:
-    process.start()
-    stack.callback(process.kill)  # nothing of it is kept
-
-
-def _sentry(stack: ExitStack, system: Secured, binary: Path, health: int) -> str:
-    """Start the certificate authority; returns its root certificate."""
-    folder = system.home.work / "sentry"
-    folder.mkdir()
-    config = system.home.work / "sentry.yaml"
-    config.write_text("{apiVersion: dapr.io/v1alpha1, kind: Configuration, metadata: {name: daprsystem}, spec: {}}")
-    argv = (
-        "sentry", "--port", str(system.sentry), "--listen-address", LOOPBACK, "--healthz-port", str(health),
-        "--healthz-listen-address", LOOPBACK, "--issuer-credentials", str(folder), "--trust-domain", "localhost",
-        "--config", str(config), "--enable-metrics=false", "--log-level", "info",
-    )  # fmt: skip
-    env = {key: value for key, value in os.environ.items() if key != "NAMESPACE"}
-    _started(stack, Process(Command("sentry", binary, argv, folder, env, system.home.logs / "sentry.log")))
-    url = f"http://{LOOPBACK}:{health}"
-    eventually(lambda: reachable(url, "/healthz"), within=30, what="sentry is well")
-    return (folder / "ca.crt").read_text()
-
-
-def _identified(system: Secured, command: Command, namespace: str) -> Command:
-    """Let a sidecar get a certificate; what is in it is part of who it is."""
-    flags = ("--enable-mtls", "--sentry-address", f"{LOOPBACK}:{system.sentry}")
-    env = {**command.env, "NAMESPACE": namespace, "DAPR_TRUST_ANCHORS": system.anchors}
-    return replace(command, argv=(*command.argv, *flags), env=env)
-
-
 def _sidecar(system: Secured, service: ServicePlan) -> Command:
-    command = _identified(system, service.sidecar, system.table.namespace)
+    command = system.authority.identified(service.sidecar, system.table.namespace)
     return replace(command, env={**command.env, **_tokens(system, service)})
 
 
@@ -218,19 +158,3 @@ def _tokens(system: Secured, service: ServicePlan) -> dict[str, str]:
     if service is system.plan.edge:  # which everybody may ask
         del given["APP_API_TOKEN"]
     return given
-
-
-def _alone(stack: ExitStack, system: Secured, name: str, app_id: str, namespace: str | None) -> None:
-    """Start a sidecar without app and components."""
-    http, grpc, internal = free_ports(3)
-    pairs = {
-        "app-id": app_id, "dapr-http-port": http, "dapr-grpc-port": grpc, "dapr-internal-grpc-port": internal,
-        "dapr-listen-addresses": LOOPBACK, "dapr-internal-grpc-listen-address": LOOPBACK, "log-level": "info",
-    }  # fmt: skip
-    argv = ("daprd", *(word for flag, value in pairs.items() for word in (f"--{flag}", str(value))))
-    env = {key: value for key, value in os.environ.items() if not key.startswith("DAPR_")} | {"DAPR_HOST_IP": LOOPBACK}
-    log = system.home.logs / f"{name}.log"
-    command = Command(name, system.plan.daprd, (*argv, "--enable-metrics=false"), system.home.root, env, log)
-    _started(stack, Process(_identified(system, command, namespace) if namespace else command))
-    system.bare[name] = http
-    system.tokens[name] = Tokens()

@@ -1,4 +1,4 @@
-"""The table, read strictly: a name that is misspelt would be a permission that is silently not there, or one too many."""
+"""The table, read strictly: a misspelt name would be a permission that is silently not there, or one too many."""
 
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple, Self
@@ -20,6 +20,11 @@ class Call(NamedTuple):
     target: str
     verb: str
     path: str
+
+    @property
+    def operation(self) -> str:
+        """Return verb and path, as in the table."""
+        return f"{self.verb} {self.path}"
 
 
 class _Strict(BaseModel):
@@ -83,5 +88,3 @@ class Table(_Strict):
 def read() -> Table:
     """Read the table; raises `pydantic.ValidationError`."""
     return Table.model_validate(yaml.safe_load(PATH.read_text()))
-
-

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import ValidationError
+from starlette.routing import Route
 
 from chassis.reconciliation.journals import METHODS
 from chassis.service import EVENTS, Service
@@ -38,7 +39,8 @@ def routes(service: Service) -> set[str]:
     """Name every operation that a service has."""
     found = {f"POST {path}" for path in service._methods}
     for route in service.app.routes:
-        found |= {f"{verb} {route.path}" for verb in getattr(route, "methods", None) or ()}  # pyright: ignore
+        if isinstance(route, Route):
+            found |= {f"{verb} {route.path}" for verb in route.methods or ()}
     return found | {f"GET {path}" for path in ANYBODY}
 
 

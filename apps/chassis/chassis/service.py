@@ -255,7 +255,7 @@ class Service:
         finally:
             self.delivering -= 1
 
-    async def _entry(self, entry: dict[str, Any], topic: str | None) -> dict[str, str]:
+    async def _entry(self, entry: dict[str, Any], topic: str | None = None) -> dict[str, str]:
         try:
             await self.deliver(entry.get("event"), topic)
         except Problem:
