@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "apps" / "chassis" / "chassis"
 HTTP, OPERATIONS, RECONCILIATION = ROOT / "http", ROOT / "operations", ROOT / "reconciliation"
-ENGINE_MODULES, ENGINE_LINES = 16, 2_379  # of code: blank lines, comments and docstrings are free
+ENGINE_MODULES, ENGINE_LINES = 16, 2_388  # of code: blank lines, comments and docstrings are free
 HTTP_MODULES, HTTP_LINES = 3, 180
 OPERATIONS_MODULES, OPERATIONS_LINES = 3, 360
 RECONCILIATION_MODULES, RECONCILIATION_LINES = 5, 330

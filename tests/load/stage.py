@@ -31,6 +31,7 @@ from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
 from outrigger.servers import parts_for
 from outrigger.template import Template, read_template, resolve
+from support.unscoped import unscope
 
 DEFAULT = Choice()
 PART_PORTS = 6  # that the parts may ask for, beside Valkey's
@@ -138,6 +139,7 @@ def _write_resources(
     work = os.path.relpath(home.work, home.root / "apps" / "any")  # seen from an app's folder, or a baseline's
     for file in render(folders, home.resources, addresses):
         file.write_text(file.read_text().replace(USUAL_WORK, work))
+    unscope(home.resources)
     render_config(resolve(home.template.parent, str(template.common.config_file_path)), home.configs, addresses)
     for folder in (home.mail, *(part.command.folder for part in parts)):
         folder.mkdir(parents=True, exist_ok=True)
