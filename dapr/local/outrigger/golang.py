@@ -1,4 +1,4 @@
-"""Finding a Go that can build daprd: the one on PATH, else the one that came into the venv as a wheel."""
+"""Finding a Go that can build daprd and other tools: the one on PATH, else the one that came into the venv as a wheel."""
 
 import os
 import re
@@ -12,12 +12,13 @@ from outrigger.errors import LauncherError
 OLDEST = (1, 24)
 
 
-def find_go() -> Path:
-    """Return a `go` of 1.24 or later."""
+def find_go(needed: tuple[int, int] = OLDEST) -> Path:
+    """Return a `go` of `needed` or later."""
     for candidate in (shutil.which("go"), Path(sys.executable).parent / "go"):
-        if candidate and (version := _version(Path(candidate))) and version >= OLDEST:
+        if candidate and (version := _version(Path(candidate))) and version >= needed:
             return Path(candidate)
-    raise LauncherError("Building daprd needs Go 1.24 or later: run `make setup` (it brings one), or install Go.")
+    wanted = ".".join(map(str, needed))
+    raise LauncherError(f"Building this needs Go {wanted} or later: run `make setup` (it brings one), or install Go.")
 
 
 def _version(go: Path) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Building the pinned daprd from its Go module, once a machine, into the user's cache.
+"""Building what is pinned as a Go module, once a machine, into the user's cache: daprd, and the tools that tests run.
 
 The cache folder's name holds a hash of `go.mod` and `go.sum`: a changed pin is another folder. The folder appears by a
 rename when it is whole, so a build that was cut short leaves nothing that could be mistaken for one.
@@ -6,14 +6,16 @@ rename when it is whole, so a build that was cut short leaves nothing that could
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from outrigger.errors import LauncherError
 from outrigger.filelock import locked
-from outrigger.golang import find_go
+from outrigger.golang import OLDEST, find_go
 from outrigger.home import Home, cache_folder
 from outrigger.progress import Progress, follow
 
@@ -22,54 +24,94 @@ _LINKER = f"-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}"
 _LAST_LINES = 15
 
 
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A Go module of ours whose `tool` lines name programs: all of them are built, into one folder."""
+
+    source: Path
+    shelf: str  # the folder in the cache
+    title: str
+    flags: tuple[str, ...] = ("-ldflags", "-s -w")
+    version: str = ""
+    advice: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its programs lie, once they are built."""
+        pins = b"".join((self.source / name).read_bytes() for name in ("go.mod", "go.sum"))
+        digest = hashlib.sha256(pins).hexdigest()[:12]
+        return cache_folder() / self.shelf / "-".join(filter(None, (self.version, digest)))
+
+
 def built(home: Home) -> Path | None:
     """Return the daprd of the cache, if it was built from the very module of this checkout."""
-    binary = _folder(home) / "daprd"
-    return binary if os.access(binary, os.X_OK) else None
+    return _there(_runtime(home), "daprd")
 
 
 def build(home: Home) -> Path:
     """Build daprd and its companions unless another process just did; shows progress on stderr."""
-    folder = _folder(home)
-    title = f"Building daprd {VERSION} (once; some minutes)"
-    with Progress(title) as progress, locked(folder.parent / f"{folder.name}.lock", progress.waiting):
-        return built(home) or _build(home, folder, progress)
+    return _built(_runtime(home), "daprd")
 
 
-def _folder(home: Home) -> Path:
-    pins = b"".join((home.runtime_module / name).read_bytes() for name in ("go.mod", "go.sum"))
-    return cache_folder() / "runtime" / f"{VERSION}-{hashlib.sha256(pins).hexdigest()[:12]}"
+def tool(home: Home, module: str, program: str) -> Path:
+    """Return a program of `dapr/runtime/<module>`, and build that module first where it is not in the cache."""
+    return _built(Module(home.runtime_module / module, module, f"Building {program} (once)"), program)
 
 
-def _build(home: Home, folder: Path, progress: Progress) -> Path:
+def _runtime(home: Home) -> Module:
+    return Module(
+        home.runtime_module, "runtime", f"Building daprd {VERSION} (once; some minutes)",
+        ("-tags", "stablecomponents", "-ldflags", _LINKER), VERSION,
+        "Or install Dapr, or set DAPRD to a daprd of 1.14 or later.",
+    )  # fmt: skip
+
+
+def _there(module: Module, program: str) -> Path | None:
+    binary = module.folder / program
+    return binary if os.access(binary, os.X_OK) else None
+
+
+def _built(module: Module, program: str) -> Path:
+    if found := _there(module, program):
+        return found
+    folder = module.folder
+    with Progress(module.title) as progress, locked(folder.parent / f"{folder.name}.lock", progress.waiting):
+        return _there(module, program) or _build(module, folder, progress) / program
+
+
+def _build(module: Module, folder: Path, progress: Progress) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
     try:
-        _compile(home.runtime_module, scratch, progress)
+        _compile(module, scratch, progress)
         shutil.rmtree(folder, ignore_errors=True)
         scratch.chmod(0o755)
         scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return folder / "daprd"
+    return folder
 
 
-def _compile(module: Path, target: Path, progress: Progress) -> None:
-    """Run `go build tool`: the module's `tool` lines name daprd, placement, scheduler and sentry."""
+def _compile(module: Module, target: Path, progress: Progress) -> None:
+    """Run `go build tool`: the module's `tool` lines name what is built, such as daprd, placement and sentry."""
     command = [
-        *(str(find_go()), "build", "-v", "-mod=readonly", "-trimpath"),
-        *("-tags", "stablecomponents", "-ldflags", _LINKER, "-o", f"{target}{os.sep}", "tool"),
+        *(str(find_go(_needed(module))), "build", "-v", "-mod=readonly", "-trimpath", *module.flags),
+        *("-o", f"{target}{os.sep}", "tool"),
     ]
     environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
     process = subprocess.Popen(
-        command, cwd=module, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=module.source, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     lines = follow(process, progress, _what_go_does)
     if process.returncode != 0:
         told = "\n".join(lines[-_LAST_LINES:])
-        raise LauncherError(
-            f"Building daprd {VERSION} failed; Go said:\n{told}\n"
-            "Go needs to reach its module proxy for this. Or install Dapr, or set DAPRD to a daprd of 1.14 or later."
-        )
+        needs = f"Go needs to reach its module proxy for this. {module.advice}".strip()
+        raise LauncherError(f"{module.title} failed; Go said:\n{told}\n{needs}")
+
+
+def _needed(module: Module) -> tuple[int, int]:
+    """Read which Go the module asks for, from its line `go 1.24.0`."""
+    found = re.search(r"^go (\d+)\.(\d+)", (module.source / "go.mod").read_text(), re.MULTILINE)
+    return (int(found[1]), int(found[2])) if found else OLDEST
 
 
 def _what_go_does(lines: list[str]) -> str:

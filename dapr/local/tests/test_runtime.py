@@ -155,3 +155,18 @@ def test_progress_is_plain_lines_without_a_terminal(home: Home, capsys: pytest.C
     first, last = capsys.readouterr().err.splitlines()
     assert first == "Building daprd 1.14.0 (once; some minutes)"
     assert re.search(r"done in \d+ s$", last)
+
+
+def test_a_tool_is_built_once_in_a_folder_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = runtime_build.tool(home, "tools-ci", "placement")
+    assert tool.is_file()
+    assert runtime_build.built(home) is None
+    monkeypatch.setenv("FAKE_GO_FAILS", "1")
+    assert runtime_build.tool(home, "tools-ci", "placement") == tool
+
+
+def test_a_tool_may_need_a_later_go_than_daprd(home: Home) -> None:
+    pins = home.runtime_module / "tools-ci/go.mod"
+    pins.write_text(re.sub(r"(?m)^go .*$", "go 1.99.0", pins.read_text()))
+    with pytest.raises(LauncherError, match=r"needs Go 1\.99 or later"):
+        runtime_build.tool(home, "tools-ci", "placement")
