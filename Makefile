@@ -114,10 +114,10 @@ service-check: venv ## Lint and test SERVICE=orders alone, without a sidecar
 	.venv/bin/pytest -q "apps/$(SERVICE)" -m "not real and not e2e and not slow"
 
 # Of one service, or of all that is locked. What no advisory is known for because it was not found is no success: --strict.
-LOCKED = $(UV) export --locked --quiet --no-emit-workspace $(if $(SERVICE),--package "$(SERVICE)" --no-dev,--all-packages)
+LOCKED = $(UV) export --locked --quiet $(if $(SERVICE),--package "$(SERVICE)" --no-dev,--all-packages)
 audit-dependencies: venv ## Look for known vulnerabilities in what is locked, for SERVICE=orders or all; asks PyPI
 	@mkdir -p .outrigger
-	@$(LOCKED) --format requirements-txt >.outrigger/locked.txt
+	@$(LOCKED) --no-emit-workspace --format requirements-txt >.outrigger/locked.txt
 	.venv/bin/pip-audit --strict --disable-pip --require-hashes --requirement .outrigger/locked.txt
 
 sbom: ## Write .outrigger/sbom-orders.cdx.json, what SERVICE=orders is made of (CycloneDX)

@@ -78,7 +78,7 @@ def reasons(service: str, base: str, root: Path = ROOT) -> list[str]:
     if base in {"", NOTHING} or _git(root, "cat-file", "-e", f"{base}^{{commit}}") is None:
         return ["there is nothing to compare with"]
     files = (_git(root, "diff", "--name-only", f"{base}...HEAD") or "").splitlines()
-    found = concerned(watched(members(root), service), files)
+    found = concerned(watched(members(root), service, root), files)
     if LOCK in found and not _relocked(root, service, base):
         found.remove(LOCK)
     return found

@@ -47,8 +47,9 @@ class Delivery:
     """Puts one service into a cluster."""
 
     def __init__(
-        self, service: str, overlay: str, *, kubectl: Kubectl = kubectl, alerts: str = "", tell: Callable[[str], object],
-        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep, root: Path = ROOT,
+        self, service: str, overlay: str, *, tell: Callable[[str], object], alerts: str = "",
+        kubectl: Kubectl = kubectl, clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep, root: Path = ROOT,
     ) -> None:  # fmt: skip
         """`alerts` is Prometheus as the API server reaches it, such as `monitoring/services/prometheus:9090`."""
         self.service, self.overlay, self.alerts, self.root = service, overlay, alerts, root
@@ -185,7 +186,9 @@ def rendered(kubectl: Kubectl, root: Path, overlay: str) -> list[Manifest]:
 def ready(pods: Iterable[Mapping[str, Any]]) -> bool:
     """Tell whether there are pods, and all of them are ready."""
     conditions = [p.get("status", {}).get("conditions", []) for p in pods]
-    return bool(conditions) and all(any(c["type"] == "Ready" and c["status"] == "True" for c in cs) for cs in conditions)
+    return bool(conditions) and all(
+        any(c["type"] == "Ready" and c["status"] == "True" for c in cs) for cs in conditions
+    )
 
 
 def fallen(pods: Iterable[Mapping[str, Any]]) -> list[str]:

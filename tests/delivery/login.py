@@ -30,11 +30,12 @@ def kubeconfig(server: str, authority: str, namespace: str) -> dict[str, Any]:
         "command": sys.executable, "args": ["-m", "delivery", "token"],
         "env": [{"name": "PYTHONPATH", "value": str(ROOT / "tests")}],
     }  # fmt: skip
+    context = {"cluster": "cluster", "user": "workflow", "namespace": namespace}
     return {
         "apiVersion": "v1", "kind": "Config", "current-context": "cluster",
         "clusters": [{"name": "cluster", "cluster": {"server": server, "certificate-authority-data": authority}}],
         "users": [{"name": "workflow", "user": {"exec": plugin}}],
-        "contexts": [{"name": "cluster", "context": {"cluster": "cluster", "user": "workflow", "namespace": namespace}}],
+        "contexts": [{"name": "cluster", "context": context}],
     }  # fmt: skip
 
 

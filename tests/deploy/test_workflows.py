@@ -1,4 +1,4 @@
-"""The workflows: sound by two linters, as careful as we want them, and each started by exactly what concerns its service."""
+"""The workflows: sound by two linters, as careful as we want them, each started by what concerns its service."""
 
 import ast
 import re
@@ -197,7 +197,8 @@ def test_a_file_starts_the_services_that_are_made_of_it() -> None:
 
 def test_a_services_manifests_are_followed_to_all_that_they_are_made_of(tmp_path: Path) -> None:
     for folder, text in {
-        "k8s/base/orders": "resources:\n  - deployment.yaml\n  - ../../../dapr # shared\ncomponents:\n  - ../../components/service\n",
+        "k8s/base/orders": "resources: # and components\n"
+        "  - deployment.yaml\n  - ../../../dapr # shared\n  - ../../components/service\n",
         "k8s/components/service": "patches:\n  - path: probes.yaml\n",
         "dapr": "resources:\n  - config.yaml\n",
     }.items():
