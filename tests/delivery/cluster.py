@@ -8,7 +8,7 @@ runner that dies in between leaves one new pod, not a finished rollout. Promotio
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,7 +57,7 @@ class Delivery:
 
     def canary(self, image: str, seconds: int) -> None:
         """Bring up one pod of `image` and watch it. Raises `Failed`, and then what ran before runs again."""
-        before = self._deployment()
+        before, known = self._deployment(), self._firing()
         self._apply(image, seconds, before["spec"]["replicas"] if before else None)
         after = self._seen()
         if before is None:
@@ -67,7 +67,7 @@ class Delivery:
             self._tell(f"{self.service} runs this already")
         else:
             self._patch({"paused": True})
-            self._try(after, seconds)
+            self._try(after, seconds, known)
             self._tell(f"{self.service}: one pod of {image} was well for {seconds} s, and stays as it is")
 
     def _apply(self, image: str, seconds: int, replicas: int | None) -> None:
@@ -78,9 +78,9 @@ class Delivery:
         ]
         self._kubectl("apply", "--filename=-", given=yaml.safe_dump_all(tried))
 
-    def _try(self, deployment: Manifest, seconds: int) -> None:
+    def _try(self, deployment: Manifest, seconds: int, known: Container[str]) -> None:
         try:
-            self._watch(deployment, seconds)
+            self._watch(deployment, seconds, known)
         except Failed as failure:
             self._tell(str(failure))
             self.rollback()
@@ -106,11 +106,12 @@ class Delivery:
         self._patch({"paused": False, "minReadySeconds": SETTLED})
         self._kubectl("rollout", "status", f"deployment/{self.service}", "--timeout=20m")
 
-    def _watch(self, deployment: Manifest, seconds: int) -> None:
+    def _watch(self, deployment: Manifest, seconds: int, known: Container[str]) -> None:
+        """Watch the new pod. Alerts that fired before are not its fault, and a fix for them has to get in."""
         begun, well = self._clock(), None
         while well is None or self._clock() - well < seconds:
             pods = self._new_pods(deployment)
-            if trouble := [*fallen(pods), *self._firing()]:
+            if trouble := [*fallen(pods), *(alert for alert in self._firing() if alert not in known)]:
                 raise Failed(f"{self.service}: {'; '.join(trouble)}")
             if not ready(pods):
                 if well is not None or self._clock() - begun > FIRST:

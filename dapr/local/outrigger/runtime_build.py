@@ -1,7 +1,7 @@
 """Building what is pinned as a Go module, once a machine, into the user's cache: daprd, and the tools that tests run.
 
-The cache folder's name holds a hash of `go.mod`, `go.sum` and what is ours: a changed pin is another folder. The folder appears by a
-rename when it is whole, so a build that was cut short leaves nothing that could be mistaken for one.
+The cache folder's name holds a hash of `go.mod`, `go.sum` and programs of ours: a changed pin is another folder. It
+appears by a rename when it is whole, so a build that was cut short leaves nothing that could be mistaken for one.
 """
 
 import hashlib
