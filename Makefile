@@ -3,13 +3,16 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench identity contracts contracts-check contracts-release screenshot clean swap-test bench-brokers bench-replicas bench-walks bench-age storm storm-long
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench identity contracts contracts-check contracts-release screenshot clean swap-test bench-brokers bench-replicas bench-walks bench-age storm storm-long venv changed service-check audit-dependencies sbom workflows workflows-check cluster-login canary promote rollback platform
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
-setup: ## Create .venv and find or build daprd (once; some minutes on a bare machine)
-	@dapr/local/uv.sh $(UV_VERSION) sync --locked
+UV = dapr/local/uv.sh $(UV_VERSION)
+venv: ## Create .venv alone, for what needs no sidecar
+	@$(UV) sync --locked
+
+setup: venv ## Create .venv and find or build daprd (once; some minutes on a bare machine)
 	@.venv/bin/outrigger runtime >/dev/null
 	@.venv/bin/outrigger secrets >/dev/null
 	@mkdir -p .outrigger/data .outrigger/mail # the stores' files and the mails, also under `dapr run -f dapr`
@@ -97,7 +100,7 @@ bench-age: setup ## CPU and bytes an order, thousand by thousand, to ORDERS=3000
 contracts: setup ## Renew the schemas, AsyncAPI and OpenAPI documents in apps/contracts/schemas
 	@PYTHONPATH=tests .venv/bin/python -m published renew
 
-contracts-check: setup ## Say which change would break who knows only the released schemas
+contracts-check: venv ## Say which change would break who knows only the released schemas
 	@PYTHONPATH=tests .venv/bin/python -m published check
 
 contracts-release: setup ## Hold us to the schemas as they are now, for good (apps/contracts/released)
@@ -105,6 +108,58 @@ contracts-release: setup ## Hold us to the schemas as they are now, for good (ap
 
 identity: setup ## Write what follows from dapr/identity.yaml: the Configurations in dapr/cluster, the tables of docs/security.md
 	@PYTHONPATH=tests .venv/bin/python -m identity
+
+SERVICE ?=
+BASE ?=
+changed: ## Say what since BASE=<commit> concerns SERVICE=orders; needs Python alone
+	@PYTHONPATH=tests python3 -m delivery changed --service "$(SERVICE)" --base "$(BASE)"
+
+service-check: venv ## Lint and test SERVICE=orders alone, without a sidecar
+	.venv/bin/ruff check "apps/$(SERVICE)"
+	.venv/bin/ruff format --check "apps/$(SERVICE)"
+	.venv/bin/lint-imports
+	cd "apps/$(SERVICE)" && ../../.venv/bin/deptry .
+	.venv/bin/pytest -q "apps/$(SERVICE)" -m "not real and not e2e and not slow"
+
+# Of one service, or of all that is locked. What no advisory is known for because it was not found is no success: --strict.
+LOCKED = $(UV) export --locked --quiet $(if $(SERVICE),--package "$(SERVICE)" --no-dev,--all-packages)
+audit-dependencies: venv ## Look for known vulnerabilities in what is locked, for SERVICE=orders or all; asks PyPI
+	@mkdir -p .outrigger
+	@$(LOCKED) --no-emit-workspace --format requirements-txt >.outrigger/locked.txt
+	.venv/bin/pip-audit --strict --disable-pip --require-hashes --requirement .outrigger/locked.txt
+
+sbom: ## Write .outrigger/sbom-orders.cdx.json, what SERVICE=orders is made of (CycloneDX)
+	@mkdir -p .outrigger
+	@$(LOCKED) --format cyclonedx1.5 --preview-features sbom-export --output-file ".outrigger/sbom-$(SERVICE).cdx.json" >/dev/null
+
+workflows: venv ## Write the workflow of each service into .github/workflows
+	@PYTHONPATH=tests .venv/bin/python -m delivery workflows
+
+workflows-check: venv ## Lint the workflows: zizmor and actionlint, without asking the network
+	.venv/bin/pytest -q tests/deploy/test_workflows.py
+
+# What a workflow sets in the environment counts too.
+IMAGE ?=
+OVERLAY ?=
+BAKE ?= 300
+ALERTS ?=
+KUBECONFIG ?= $(HOME)/.kube/config
+DELIVER = PYTHONPATH=tests KUBECONFIG="$(KUBECONFIG)" .venv/bin/python -m delivery
+ON = --service "$(SERVICE)" --overlay "$(OVERLAY)" --alerts "$(ALERTS)"
+cluster-login: venv ## Write KUBECONFIG for CLUSTER_SERVER, CLUSTER_CA, CLUSTER_NAMESPACE: a workflow is known by GitHub's token
+	@$(DELIVER) login --file "$(KUBECONFIG)" --server "$(CLUSTER_SERVER)" --authority "$(CLUSTER_CA)" --namespace "$(CLUSTER_NAMESPACE)"
+
+canary: venv ## One pod of IMAGE=<image>@<digest> of SERVICE=orders in OVERLAY=kafka, watched for BAKE=300 s (needs a cluster)
+	@$(DELIVER) canary $(ON) --image "$(IMAGE)" --seconds "$(BAKE)"
+
+promote: venv ## Let the rollout that stands still go on: SERVICE= IMAGE= (needs a cluster)
+	@$(DELIVER) promote $(ON) --image "$(IMAGE)"
+
+rollback: venv ## Go back to what SERVICE=orders ran before; ends a canary (needs a cluster)
+	@$(DELIVER) rollback $(ON)
+
+platform: venv ## Apply what in OVERLAY=kafka belongs to no service (needs a cluster)
+	@$(DELIVER) platform $(ON)
 
 screenshot: setup ## Take the README's picture of the status page, from a real run (needs Chromium)
 	@PYTHONPATH=tests .venv/bin/python -m screenshot

@@ -1,7 +1,7 @@
 """Building what is pinned as a Go module, once a machine, into the user's cache: daprd, and the tools that tests run.
 
-The cache folder's name holds a hash of `go.mod`, `go.sum` and programs of ours: a changed pin is another folder. The
-folder appears by a rename when it is whole, so a build that was cut short leaves nothing that looks like one.
+The cache folder's name holds a hash of `go.mod`, `go.sum` and programs of ours: a changed pin is another folder. It
+appears by a rename when it is whole, so a build that was cut short leaves nothing that could be mistaken for one.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +39,15 @@ class Module:
     @property
     def folder(self) -> Path:
         """Where its programs lie, once they are built."""
-        sources = (*(self.source / name for name in ("go.mod", "go.sum")), *sorted(self.source.glob("*/*.go")))
-        pins = b"".join(source.read_bytes() for source in sources)
-        digest = hashlib.sha256(pins).hexdigest()[:12]
+        pins = [self.source / "go.mod", self.source / "go.sum", *sorted(self._own())]
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in pins)).hexdigest()[:12]
         return cache_folder() / self.shelf / "-".join(filter(None, (self.version, digest)))
+
+    def _own(self) -> Iterator[Path]:
+        """Find Go files of ours; a folder with a `go.mod` is a module of its own."""
+        for file in self.source.glob("*/*.go"):
+            if not (file.parent / "go.mod").exists():
+                yield file
 
 
 def built(home: Home) -> Path | None:
