@@ -41,7 +41,9 @@ def test_compose_takes_it_and_every_service_is_careful(home: Home) -> None:
 
 
 @pytest.mark.parametrize("broker", Broker)
-def test_one_word_chooses_the_broker_and_its_components(raw: dict[str, Any], services: Composition, broker: str) -> None:
+def test_one_word_chooses_the_broker_and_its_components(
+    raw: dict[str, Any], services: Composition, broker: str
+) -> None:
     """The parser alone fills in no variables: so as they are written."""
     assert services[broker]["profiles"] == [broker]
     for name in PAIRS:
