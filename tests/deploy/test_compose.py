@@ -36,8 +36,13 @@ def services(home: Home) -> Composition:
     return with_files(parsed(home))["services"]
 
 
-def test_compose_takes_it_and_every_service_is_careful(home: Home) -> None:
-    assert faults(parsed(home)) == []
+@pytest.fixture(scope="module")
+def composition(home: Home) -> Composition:
+    return parsed(home)
+
+
+def test_compose_takes_it_and_every_service_is_careful(composition: Composition) -> None:
+    assert faults(composition) == []
 
 
 @pytest.mark.parametrize("broker", Broker)
@@ -70,8 +75,12 @@ def test_what_compose_does_not_know_is_refused(tmp_path: Path, before: str, afte
         parsed(copy)
 
 
-def test_every_network_volume_and_secret_that_is_named_is_there(home: Home) -> None:
-    composition = parsed(home)
+def test_a_capability_is_given_where_there_is_a_reason(composition: Composition) -> None:
+    given = {name: service["cap_add"] for name, service in composition["services"].items() if "cap_add" in service}
+    assert given == {"proxy": ["NET_BIND_SERVICE"], "logs": ["DAC_OVERRIDE"]}
+
+
+def test_every_network_volume_and_secret_that_is_named_is_there(composition: Composition) -> None:
     for service in composition["services"].values():
         assert set(service["networks"]) <= set(composition["networks"])
         volumes = [each for each in service.get("volumes", ()) if each["type"] == "volume" and each.get("source")]
@@ -100,10 +109,9 @@ def test_every_network_volume_and_secret_that_is_named_is_there(home: Home) -> N
         ("volumes", [{"source": "/var/run/docker.sock"}], "command the engine"),
     ],
 )
-def test_a_careless_service_is_found(home: Home, key: str, value: object, fault: str) -> None:
-    composition = parsed(home)
-    composition["services"]["proxy"][key] = value
-    assert any(fault in each for each in faults(composition))
+def test_a_careless_service_is_found(composition: Composition, key: str, value: object, fault: str) -> None:
+    careless = {**composition["services"]["proxy"], key: value}
+    assert any(fault in each for each in faults({"services": {"proxy": careless}}))
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -115,9 +123,8 @@ def test_an_app_and_its_sidecar_are_on_a_network_of_their_own(services: Composit
     assert others == ({"proxy"} if PAIRS[name] == "gateway" else set())
 
 
-def test_only_the_mesh_of_the_sidecars_networks_leads_out(home: Home) -> None:
+def test_only_the_mesh_of_the_sidecars_networks_leads_out(composition: Composition) -> None:
     """A sidecar tells others the address from which it would go out."""
-    composition = parsed(home)
     outward = {name for name, network in composition["networks"].items() if not (network or {}).get("internal")}
     for name in PAIRS:
         assert set(composition["services"][f"{name}-dapr"]["networks"]) & outward == {"mesh"}
