@@ -89,7 +89,7 @@ def test_no_secret_and_nothing_that_a_run_leaves_behind_gets_into_an_image() -> 
 
 
 class Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - its name
+    def do_GET(self) -> None:
         self.send_response(200 if self.path == "/health" else 503)
         self.end_headers()
 
