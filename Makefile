@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench identity contracts contracts-check contracts-release screenshot clean swap-test bench-brokers bench-replicas bench-walks bench-age storm storm-long venv changed service-check audit-dependencies sbom workflows workflows-check cluster-login canary promote rollback platform
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench identity contracts contracts-check contracts-release screenshot clean swap-test bench-brokers bench-replicas bench-walks bench-age storm storm-long venv changed service-check audit-dependencies sbom workflows workflows-check cluster-login canary promote rollback platform images compose-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,12 @@ brokers: setup ## What each broker does behind a sidecar, one by one (about ten 
 
 containers: setup ## One broker and PostgreSQL in containers, by testcontainers; BROKER=redis|rabbitmq|kafka; installs Debian's engine if none answers
 	@PYTHONPATH=tests .venv/bin/python -m servers $(if $(BROKER),--broker $(BROKER))
+
+images: setup ## The seven services' images, by Debian's engine on a base of Debian's if none answers; says how large they are
+	@PYTHONPATH=tests .venv/bin/python -m composed images
+
+compose-test: setup ## docker-compose.yml with those images: an order, crashes, tokens, logs; BROKER=; writes docs/containers.md
+	@PYTHONPATH=tests .venv/bin/python -m composed test $(if $(BROKER),--broker $(BROKER))
 
 swap-test: setup ## 5,000 orders while the broker is swapped three times and wiped once; writes docs/reliability.md
 	@.venv/bin/outrigger runtime --broker kafka >/dev/null

@@ -4,11 +4,9 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Iterator
 
 import docker
 
@@ -24,6 +22,8 @@ from servers.own import INSIDE, again_inside, dockerd, provide
 BASES = {"BASE": "python", "BUILD_BASE": "python-build"}
 USUAL = {"BASE": "python:3.11-slim-bookworm", "BUILD_BASE": "python:3.11-slim-bookworm"}
 WHAT = ("images", "test")
+PARTS = ("caddy", "syslog", "zipkin", "postgresql", "daprd")
+_SECONDS = 300  # that an engine may take for anything
 TABLE = re.compile(r"(<!-- compose-test -->\n)(.*?)(<!-- /compose-test -->)", re.DOTALL)
 
 
@@ -35,31 +35,24 @@ def main() -> None:
     parser.add_argument(INSIDE, type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     tool(find_home(), "compose", "cmd")
-    names = [*BASES.values()]
-    if asked.what == "test":
-        names += ["caddy", "zipkin", "postgresql", "daprd", str(asked.broker)]
+    names = [*BASES.values(), *([*PARTS, str(asked.broker)] if asked.what == "test" else [])]
     if asked.inside:
-        with dockerd(asked.inside) as address, _client(base_url=address) as client:
-            images = {name: load(client, name) for name in names}
-            settings = {f"IMAGE_{name.upper()}": image for name, image in images.items()}
-            settings |= {variable: images[name] for variable, name in BASES.items()}
-            _do(asked.what, asked.broker, project(client, {**settings, "DOCKER_HOST": address}))
-        return
-    if engine():
-        with _client() as client:
+        _inside(asked.inside, asked.what, asked.broker, names)
+    elif engine():
+        with closing(docker.from_env(timeout=_SECONDS)) as client:
             _do(asked.what, asked.broker, project(client, USUAL))
-        return
-    provide(names)
-    sys.exit(again_inside("composed", asked.what, "--broker", str(asked.broker)))
+    else:
+        provide(names)
+        sys.exit(again_inside("composed", asked.what, "--broker", str(asked.broker)))
 
 
-@contextmanager
-def _client(**settings: str) -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(**settings, timeout=300) if settings else docker.from_env(timeout=300)
-    try:
-        yield client
-    finally:
-        client.close()
+def _inside(folder: Path, what: str, broker: Broker, names: list[str]) -> None:
+    """Do it on an engine that ends with it."""
+    with dockerd(folder) as address, closing(docker.DockerClient(base_url=address, timeout=_SECONDS)) as client:
+        images = {name: load(client, name) for name in names}
+        settings = {f"IMAGE_{name.upper()}": images[name] for name in names if name not in BASES.values()}
+        settings |= {variable: images[name] for variable, name in BASES.items()}
+        _do(what, broker, project(client, {**settings, "DOCKER_HOST": address}))
 
 
 def _do(what: str, broker: Broker, there: Project) -> None:
@@ -67,7 +60,8 @@ def _do(what: str, broker: Broker, there: Project) -> None:
     _said([check(there) for check in (images_are_small, images_say_what_they_are)])
     if what == "images":
         return
-    there = project(there.client, {**there.settings, "BROKER": broker, "COMPOSE_PROFILES": broker})
+    there = project(there.client, {**there.settings, **_choice(there, broker)})
+    (there.home.work / "compose" / "logs" / "all.jsonl").unlink(missing_ok=True)
     try:
         there.run("up", "--detach", "--wait")
         said = [_said([check(there)])[0] for check in CHECKS]
@@ -79,6 +73,11 @@ def _do(what: str, broker: Broker, there: Project) -> None:
     finally:
         there.run("down", "--volumes", "--timeout", "5")
     _write(broker, there, said)
+
+
+def _choice(there: Project, broker: Broker) -> dict[str, str]:
+    root = there.client.info()["DockerRootDir"]
+    return {"BROKER": broker, "COMPOSE_PROFILES": f"{broker},logs", "DOCKER_ROOT": root}
 
 
 def _said(lines: list[str]) -> list[str]:

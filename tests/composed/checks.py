@@ -1,4 +1,4 @@
-"""What must hold of the system in containers. Each check says, in a few words, what it saw; it fails by an assertion."""
+"""What must hold of the system in containers. Each check says in a few words what it saw; it fails by an assertion."""
 
 import json
 import urllib.request
@@ -46,11 +46,11 @@ def images_say_what_they_are(project: Project) -> str:
 def materials_are_listed(project: Project) -> str:
     """Read each container's list of materials, and see that its packages are those of the list."""
     code = """
-import json, importlib.metadata as m
-listed = {c["name"] for c in json.load(open("/service/sbom.cdx.json"))["components"]}
-print(json.dumps([sorted(listed), sorted({d.name.lower() for d in m.distributions(path=["/app/lib/python3.11/site-packages"])})]))
+import importlib.metadata, json, sysconfig
+listed = [each["name"] for each in json.load(open("/service/sbom.cdx.json"))["components"]]
+installed = importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
+print(json.dumps([listed, [each.name.lower() for each in installed]]))
 """
-    code = code.replace('"/app/lib/python3.11/site-packages"', '__import__("sysconfig").get_path("purelib")')
     counted = []
     for name in (*APPS, "bank"):
         listed, installed = json.loads(project.inside(name, code))
@@ -65,25 +65,25 @@ def nothing_can_be_written(project: Project) -> str:
         said = project.inside(name, "import os; print(os.getuid()); open('/service/x', 'w')")
         assert "65532" in said.splitlines(), said
         assert "Read-only file system" in said, said
-    told = [project.client.api.inspect_container(each.id) for each in project.containers().values()]
+    told = [each.attrs for each in project.containers().values()]
     assert all(each["HostConfig"]["ReadonlyRootfs"] for each in told)
     assert all(each["HostConfig"]["CapDrop"] == ["ALL"] for each in told)
-    return f"{len(told)} containers: read-only roots, no capabilities but one; apps are user 65532"
+    added = [word for each in told for word in each["HostConfig"]["CapAdd"] or ()]
+    return f"{len(told)} containers: read-only roots, of all capabilities {len(added)}; apps are user 65532"
 
 
 def an_order_is_confirmed(project: Project) -> str:
     """Place one through the proxy and follow it to its end."""
-    placed = _post(project, "/api/v1/orders", ORDER)
-    end = eventually(lambda: _ended(project, placed["orderId"]), within=60, what="the order ends", pause=0.2)
-    assert end["status"] == "confirmed", end
+    _confirmed(project)
     return "an order placed through the proxy is confirmed"
 
 
 def mails_are_written(project: Project) -> str:
     """Look into the folder on this machine."""
-    folder = project.home.work / "compose" / "mail"
-    count = eventually(lambda: len(list(folder.glob("confirmed-*.eml"))), within=30, what="a mail")
-    return f"{count} confirmation(s) in {folder.relative_to(project.home.root)}"
+    folder, order = project.home.work / "compose" / "mail", _confirmed(project)
+    wanted = [folder / f"{kind}-{order}.eml" for kind in ("created", "confirmed")]
+    eventually(lambda: all(path.exists() for path in wanted), within=30, what="two mails")
+    return f"its mails are in {folder.relative_to(project.home.root)}"
 
 
 def tokens_are_asked_for(project: Project) -> str:
@@ -134,18 +134,41 @@ def traces_arrive(project: Project) -> str:
 
     wanted = set(SERVICES) - {"bank", "users"}  # which an order does not ask
     eventually(lambda: known() >= wanted, within=60, what="spans of all services", pause=0.5)
-    return f"Zipkin has spans of every service that an order passes"
+    return "Zipkin has spans of every service that an order passes"
+
+
+def logs_are_together(project: Project) -> str:
+    """Look for every app and sidecar in the collector's file, which was not there before this run."""
+    file = project.home.work / "compose" / "logs" / "all.jsonl"
+    there = project.containers()
+    wanted = {there[name].name for app in APPS for name in (app, f"{app}-dapr")}
+
+    def seen() -> set[str]:
+        lines = file.read_text().rpartition("\n")[0].splitlines() if file.exists() else []
+        return {json.loads(line).get("container") for line in lines}
+
+    eventually(lambda: wanted <= seen(), within=60, what="lines of every app and sidecar", pause=1)
+    return f"{len(wanted)} apps and sidecars have lines in {file.relative_to(project.home.root)}"
 
 
 CHECKS: tuple[Callable[[Project], str], ...] = (
     images_are_small, images_say_what_they_are, nothing_can_be_written, materials_are_listed, an_order_is_confirmed,
     mails_are_written, tokens_are_asked_for, apps_reach_nobody_else, a_crashed_app_comes_back,
     a_crashed_sidecar_comes_back, a_crashed_gateway_is_not_noticed, traces_arrive,
+    logs_are_together,
 )  # fmt: skip
 
 
 def _image(project: Project, service: str) -> dict[str, Any]:
     return project.client.images.get(f"outrigger/{service}:local").attrs
+
+
+def _confirmed(project: Project) -> str:
+    """Place an order and see it confirmed; returns its id."""
+    placed = _post(project, "/api/v1/orders", ORDER)
+    end = eventually(lambda: _ended(project, placed["orderId"]), within=60, what="the order ends", pause=0.2)
+    assert end["status"] == "confirmed", end
+    return placed["orderId"]
 
 
 def _crashed(project: Project, victim: str, *, stays: str) -> str:
@@ -190,7 +213,7 @@ def _posted(url: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
     """Send it; nothing where it is refused for now: the key makes it safe to send it again."""
     try:
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - http, as it says
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.load(answer)
     except HTTPError as refused:
         if refused.code in {502, 503, 504}:

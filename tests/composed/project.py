@@ -48,12 +48,12 @@ class Project:
 
     def state(self, service: str) -> dict[str, Any]:
         """Ask how a container stands now."""
-        return self.client.api.inspect_container(self.containers()[service].id)["State"]
+        return self.containers()[service].attrs["State"]
 
     def addresses(self, service: str) -> list[str]:
         """Return a container's addresses in all of its networks."""
-        told = self.client.api.inspect_container(self.containers()[service].id)
-        return [each["IPAddress"] for each in told["NetworkSettings"]["Networks"].values()]
+        told = self.containers()[service].attrs["NetworkSettings"]["Networks"]
+        return [each["IPAddress"] for each in told.values()]
 
     def crash(self, service: str) -> None:
         """Kill what runs in a container, behind the engine's back."""
@@ -62,6 +62,7 @@ class Project:
     def inside(self, service: str, code: str) -> str:
         """Run Python in an app's container, as its user; returns what it prints."""
         done = self.containers()[service].exec_run(["/app/bin/python", "-IBc", code])
+        assert isinstance(done.output, bytes)
         return done.output.decode().strip()
 
 

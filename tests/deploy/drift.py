@@ -189,9 +189,6 @@ def _resources(folders: list[Path]) -> dict[str, Any]:
 
 
 _CHOSEN = {"pubsub", "store"}
-KEEPERS = ["inventory", "notifications", "orders", "payments", "users"]
-# What a sidecar without business there has no way to in a cluster (`k8s/`), and does not mind here.
-_NARROWED = {"credentials"}
 
 
 def _summed(documents: list[Manifest]) -> dict[str, Any]:
@@ -199,9 +196,8 @@ def _summed(documents: list[Manifest]) -> dict[str, Any]:
     for each in documents:
         name, scopes = each["metadata"]["name"], sorted(each.get("scopes", ()))
         if name not in _CHOSEN:
-            narrowed = name in _NARROWED and scopes in ([], KEEPERS)
             found[f"{each['kind']}/{name}"] = (
-                each["spec"].get("type"), each["spec"].get("version"), "keepers" if narrowed else scopes,
+                each["spec"].get("type"), each["spec"].get("version"), scopes,
                 each.get("auth"), [item["name"] for item in each["spec"].get("metadata", ())],
                 each["spec"].get("policies"), each["spec"].get("targets"),
             )  # fmt: skip
@@ -217,7 +213,8 @@ def _plain(spec: Mapping[str, Any]) -> dict[str, Any]:
     spec = {key: value for key, value in spec.items() if key not in {"mtls", "accessControl"}}
     tracing = dict(spec.get("tracing") or {})
     tracing["zipkin"] = urlsplit((tracing.get("zipkin") or {}).get("endpointAddress", "")).path
-    return {**spec, "tracing": tracing}
+    scopes = [each for each in spec["secrets"]["scopes"] if each["storeName"] != "kubernetes"]
+    return {**spec, "tracing": tracing, "secrets": scopes}
 
 
 # dapr/local/outrigger/commands.py

@@ -2,7 +2,7 @@
 
 import json
 import re
-from itertools import pairwise
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,19 @@ def services(home: Home) -> Composition:
     return with_files(parsed(home))["services"]
 
 
-def test_compose_takes_it_and_every_service_is_careful(home: Home) -> None:
-    assert faults(parsed(home)) == []
+@pytest.fixture(scope="module")
+def composition(home: Home) -> Composition:
+    return parsed(home)
+
+
+def test_compose_takes_it_and_every_service_is_careful(composition: Composition) -> None:
+    assert faults(composition) == []
 
 
 @pytest.mark.parametrize("broker", Broker)
-def test_one_word_chooses_the_broker_and_its_components(raw: dict[str, Any], services: Composition, broker: str) -> None:
+def test_one_word_chooses_the_broker_and_its_components(
+    raw: dict[str, Any], services: Composition, broker: str
+) -> None:
     """The parser alone fills in no variables: so as they are written."""
     assert services[broker]["profiles"] == [broker]
     for name in PAIRS:
@@ -68,8 +75,12 @@ def test_what_compose_does_not_know_is_refused(tmp_path: Path, before: str, afte
         parsed(copy)
 
 
-def test_every_network_volume_and_secret_that_is_named_is_there(home: Home) -> None:
-    composition = parsed(home)
+def test_a_capability_is_given_where_there_is_a_reason(composition: Composition) -> None:
+    given = {name: service["cap_add"] for name, service in composition["services"].items() if "cap_add" in service}
+    assert given == {"proxy": ["NET_BIND_SERVICE"], "logs": ["DAC_OVERRIDE"]}
+
+
+def test_every_network_volume_and_secret_that_is_named_is_there(composition: Composition) -> None:
     for service in composition["services"].values():
         assert set(service["networks"]) <= set(composition["networks"])
         volumes = [each for each in service.get("volumes", ()) if each["type"] == "volume" and each.get("source")]
@@ -98,10 +109,9 @@ def test_every_network_volume_and_secret_that_is_named_is_there(home: Home) -> N
         ("volumes", [{"source": "/var/run/docker.sock"}], "command the engine"),
     ],
 )
-def test_a_careless_service_is_found(home: Home, key: str, value: object, fault: str) -> None:
-    composition = parsed(home)
-    composition["services"]["proxy"][key] = value
-    assert any(fault in each for each in faults(composition))
+def test_a_careless_service_is_found(composition: Composition, key: str, value: object, fault: str) -> None:
+    careless = {**composition["services"]["proxy"], key: value}
+    assert any(fault in each for each in faults({"services": {"proxy": careless}}))
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -113,9 +123,8 @@ def test_an_app_and_its_sidecar_are_on_a_network_of_their_own(services: Composit
     assert others == ({"proxy"} if PAIRS[name] == "gateway" else set())
 
 
-def test_only_the_mesh_of_the_sidecars_networks_leads_out(home: Home) -> None:
+def test_only_the_mesh_of_the_sidecars_networks_leads_out(composition: Composition) -> None:
     """A sidecar tells others the address from which it would go out."""
-    composition = parsed(home)
     outward = {name for name, network in composition["networks"].items() if not (network or {}).get("internal")}
     for name in PAIRS:
         assert set(composition["services"][f"{name}-dapr"]["networks"]) & outward == {"mesh"}
@@ -146,9 +155,7 @@ def test_app_and_sidecar_find_each_other(services: Composition, name: str) -> No
 def test_a_sidecar_is_started_as_the_launcher_starts_it(home: Home, services: Composition, name: str) -> None:
     app = APPS[PAIRS[name]]
     command = sidecar_command(home, TEMPLATE, app, Ports(8080, 3500, 50001, 50002), Path("daprd"))
-    pairs = [(one, "" if two.startswith("--") else two) for one, two in pairwise([*command.argv, "--"])]
-    wanted = dict(one.removeprefix("--").split("=") if "=" in one else (one.removeprefix("--"), two)
-                  for one, two in pairs if one.startswith("--") and one != "--")  # fmt: skip
+    wanted = valued(re.sub(r" (?=[^-])", "=", " ".join(command.argv[1:])).replace("--", "").split())
     told = flags_of(services[f"{name}-dapr"])
     assert told.pop("app-channel-address") == name
     assert told.pop("dapr-listen-addresses") == "0.0.0.0"  # noqa: S104 - in networks of its own
@@ -266,7 +273,7 @@ def test_each_service_has_a_role_and_a_database_with_its_password(home: Home) ->
 
 
 def test_postgresql_is_set_as_the_launcher_sets_its_own(services: Composition) -> None:
-    told = dict(each.split("=") for each in services["postgresql"]["command"] if "=" in each)
+    told = valued(each for each in services["postgresql"]["command"] if "=" in each)
     ours = {name: value for name, value in postgresql._SETTINGS.items() if "_a" not in name and "socket" not in name}
     assert ours.items() <= told.items()
     rule = [line for line in (REPOSITORY / "dapr/compose/pg_hba.conf").read_text().splitlines() if line[0] != "#"]
@@ -276,9 +283,7 @@ def test_postgresql_is_set_as_the_launcher_sets_its_own(services: Composition) -
 def test_kafka_is_run_as_the_launcher_runs_its_own(home: Home) -> None:
     script = (REPOSITORY / "dapr/compose/kafka.sh").read_text()
     assert f'java="java {" ".join(kafka.FLAGS)}"' in script
-    settings = dict(
-        line.partition("=")[::2] for line in (home.work / "compose" / "kafka.properties").read_text().splitlines()
-    )
+    settings = valued((home.work / "compose" / "kafka.properties").read_text().splitlines())
     assert settings["advertised.listeners"] == "CLIENTS://kafka:9092"
     assert settings["num.partitions"] == str(kafka.PARTITIONS)
     assert all(f"user_{name}=" in settings["listener.name.clients.plain.sasl.jaas.config"] for name in APPS)
@@ -290,5 +295,9 @@ def test_redis_is_durable_as_the_launcher_s(services: Composition) -> None:
 
 
 def flags_of(service: dict[str, Any]) -> dict[str, str]:
-    words = [word.removeprefix("--") for word in (*service["entrypoint"], *service["command"]) if word[0] == "-"]
+    words = (*service["entrypoint"], *service["command"])
+    return valued(word.removeprefix("--") for word in words if word.startswith("--"))
+
+
+def valued(words: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in (word.partition("=") for word in words)}

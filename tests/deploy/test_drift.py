@@ -57,12 +57,11 @@ def found(speaker: str, told: Sources) -> list[str]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Copy what is edited; the rest is the project's own."""
-    for part in ("k8s", "components"):
+    for part in ("k8s", "components", "dapr/cluster"):
         shutil.copytree(REPOSITORY / part, tmp_path / part)
     for name in (
         "dapr/dapr.yaml",
         "dapr/config.yaml",
-        "dapr/Kustomization",
         COMMANDS,
         "docker-compose.yml",
         "tye.yaml",
@@ -283,10 +282,9 @@ TEXTS = {
     "a service's port": ("base/users/service.yaml", "port: 80\n", "port: 81\n"),
     "a target port": ("base/users/service.yaml", "targetPort: http", "targetPort: https"),
     "a service less": ("base/kustomization.yaml", "  - payments\n", ""),
-    "a scope": ("base/platform/kustomization.yaml", "[users, orders, inventory,", "[users, orders,"),
     "the namespace": ("overlays/rabbitmq/kustomization.yaml", "namespace: outrigger", "namespace: other"),
-    "a configuration": ("components/service/configuration.yaml", "/api/v2/spans", "/spans"),
-    "another setting": ("components/service/configuration.yaml", "  tracing:\n", '  tracing:\n    samplingRate: "1"\n'),
+    "a configuration": ("../dapr/cluster/users.yaml", "/api/v2/spans", "/spans"),
+    "another setting": ("../dapr/cluster/users.yaml", '"1e-9"', '"1"'),
     "a broken identity": ("base/users/deployment.yaml", "dapr.io/app-id: users", "dapr.io/app-id: people"),
     "a resource less": ("base/platform/kustomization.yaml", "  - ../../../components/mail/localstorage\n", ""),
 }

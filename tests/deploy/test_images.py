@@ -81,9 +81,7 @@ def test_uv_is_the_makefile_s() -> None:
 
 
 def test_no_secret_and_nothing_that_a_run_leaves_behind_gets_into_an_image() -> None:
-    first, *rest = [
-        line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"
-    ]
+    first, *rest = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert first == "*"
     assert [line for line in rest if line.startswith("!")] == [
         "!pyproject.toml", "!uv.lock", "!apps", "!dapr/local/pyproject.toml",
@@ -91,7 +89,7 @@ def test_no_secret_and_nothing_that_a_run_leaves_behind_gets_into_an_image() -> 
 
 
 class Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - its name
+    def do_GET(self) -> None:
         self.send_response(200 if self.path == "/health" else 503)
         self.end_headers()
 

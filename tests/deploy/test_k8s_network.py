@@ -24,9 +24,12 @@ from deploy.manifests import (
     rendered,
     workloads,
 )
+from identity.rendered import access_control
+from identity.table import read
 from support.installation import REPOSITORY
 from support.system import System
 
+TABLE = read()
 STATEFUL = SERVICES[1:]
 BROKERS = {"redis": 6379, "rabbitmq": 5672, "kafka": 9092}
 JOURNAL = {("POST", f"/{name}") for name in ("journal-lanes", "journal-records", "journal-events")}
@@ -249,8 +252,9 @@ def test_every_method_has_somebody_who_may_ask_for_it() -> None:
 def test_access_control_denies_by_default(overlay: str) -> None:
     for name in SERVICES:
         control = one(rendered(overlay), "Configuration", name)["spec"]["accessControl"]
-        assert (control["defaultAction"], control["trustDomain"]) == ("deny", OURS)
+        assert control == access_control(TABLE, name)
+        assert control["defaultAction"] == "deny"
         for policy in control.get("policies", ()):
-            assert (policy["defaultAction"], policy["trustDomain"], policy["namespace"]) == ("deny", OURS, OURS)
+            assert (policy["defaultAction"], policy["namespace"]) == ("deny", OURS)
             assert all(each["action"] == "allow" for each in policy["operations"])
         assert one(rendered(overlay), "Configuration", name)["spec"]["mtls"]["enabled"] is True

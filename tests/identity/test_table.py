@@ -117,7 +117,7 @@ def test_every_secret_store_is_closed(table: Table) -> None:
 
 
 def test_the_cluster_s_configurations_are_current(table: Table) -> None:
-    there = {file.name: file.read_text() for file in rendered.CLUSTER.iterdir()}
+    there = {file.name: file.read_text() for file in rendered.CLUSTER.glob("*.yaml")}
     assert there == rendered.files(table), "`make identity` writes them"
 
 

@@ -49,7 +49,13 @@ fi
 exec postgres -c listen_addresses='*' "$@"
 """
 ZIPKIN_HEALTH = "#!/bin/sh\nexec wget -q -O /dev/null http://127.0.0.1:9411/health\n"
-BUILDING = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/wheels", "PIP_BREAK_SYSTEM_PACKAGES=1", "UV_FIND_LINKS=/wheels", "UV_OFFLINE=1")
+BUILDING = (
+    "PIP_NO_INDEX=1",
+    "PIP_FIND_LINKS=/wheels",
+    "PIP_BREAK_SYSTEM_PACKAGES=1",
+    "UV_FIND_LINKS=/wheels",
+    "UV_OFFLINE=1",
+)
 
 
 def _jars(root: Path) -> None:
@@ -120,6 +126,7 @@ RECIPES = {
     ),
     "daprd": Recipe((), ('ENTRYPOINT ["/daprd"]',), _daprd),
     "caddy": Recipe(("caddy", "wget"), ()),
+    "syslog": Recipe(("syslog-ng-core",), ()),
     "zipkin": Recipe(
         ("default-jre-headless", "wget"),
         ("USER nobody", 'ENTRYPOINT ["sh", "-c", "exec java $JAVA_OPTS -jar /zipkin/zipkin.jar"]'),

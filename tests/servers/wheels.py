@@ -1,4 +1,4 @@
-"""The wheels that the images of our services are built from where no index can be reached, fetched by uv.lock's hashes."""
+"""The wheels of which our services' images are built where no index can be reached, fetched by uv.lock's hashes."""
 
 import hashlib
 import shutil
@@ -32,7 +32,16 @@ def fetch_wheels() -> Path:
         draft = Path(scratch) / "wheels"
         asked = Path(scratch) / "packages.txt"
         for service in SERVICES:
-            _uv("export", "--frozen", "--package", service, "--no-dev", "--no-emit-workspace", "--output-file", str(asked))
+            _uv(
+                "export",
+                "--frozen",
+                "--package",
+                service,
+                "--no-dev",
+                "--no-emit-workspace",
+                "--output-file",
+                str(asked),
+            )
             _download(draft, "--require-hashes", "--no-deps", "--requirement", str(asked))
         _download(draft, *TOOLS)
         shutil.move(draft, place)

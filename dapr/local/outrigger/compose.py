@@ -90,9 +90,12 @@ def _once(path: Path, text: str) -> None:
 
 
 def _let_containers_read(folder: Path) -> None:
-    mail = folder / "mail"
-    mail.mkdir(exist_ok=True)
+    """Open the files for reading; two folders are for containers to write into, who own what they wrote."""
+    written = [folder / "mail", folder / "logs"]
+    for path in written:
+        path.mkdir(exist_ok=True)
     for path in folder.rglob("*"):
-        if mail not in path.parents:  # mails belong to the sidecar that wrote them
+        if not set(written) & set(path.parents):
             path.chmod(0o755 if path.is_dir() else OTHERS)
-    mail.chmod(0o777)
+    for path in written:
+        path.chmod(0o777)

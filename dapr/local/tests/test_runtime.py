@@ -165,6 +165,14 @@ def test_a_tool_is_built_once_in_a_folder_of_its_own(home: Home, monkeypatch: py
     assert runtime_build.tool(home, "tools-ci", "placement") == tool
 
 
+def test_another_program_of_ours_is_another_build(home: Home) -> None:
+    before = runtime_build.tool(home, "tools-ci", "placement")
+    source = home.runtime_module / "tools-ci/inject/main.go"
+    source.parent.mkdir()
+    source.write_text("package main\n")
+    assert runtime_build.tool(home, "tools-ci", "placement") != before
+
+
 def test_a_tool_may_need_a_later_go_than_daprd(home: Home) -> None:
     pins = home.runtime_module / "tools-ci/go.mod"
     pins.write_text(re.sub(r"(?m)^go .*$", "go 1.99.0", pins.read_text()))
