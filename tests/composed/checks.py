@@ -69,7 +69,7 @@ def nothing_can_be_written(project: Project) -> str:
     assert all(each["HostConfig"]["ReadonlyRootfs"] for each in told)
     assert all(each["HostConfig"]["CapDrop"] == ["ALL"] for each in told)
     added = [word for each in told for word in each["HostConfig"]["CapAdd"] or ()]
-    return f"{len(told)} containers: read-only roots, of all capabilities {len(added)}; apps are user 65532"
+    return f"{len(told)} containers: read-only roots, {len(added)} capabilities in all; apps are user 65532"
 
 
 def an_order_is_confirmed(project: Project) -> str:
