@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "apps" / "chassis" / "chassis"
 OPERATIONS, RECONCILIATION = ROOT / "operations", ROOT / "reconciliation"
-ENGINE_MODULES, ENGINE_LINES = 16, 2_493  # of code: blank lines, comments and docstrings are free
+ENGINE_MODULES, ENGINE_LINES = 16, 2_501  # of code: blank lines, comments and docstrings are free
 OPERATIONS_MODULES, OPERATIONS_LINES = 3, 360
 RECONCILIATION_MODULES, RECONCILIATION_LINES = 5, 330
 MEDIAN_FUNCTION = 10

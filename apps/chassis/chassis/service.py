@@ -192,12 +192,12 @@ class Service:
         live = [{**common, "topic": t, "deadLetterTopic": graveyard} for t in topics]
         return [*live, {**common, "topic": graveyard}] if live else []
 
-    async def deliver(self, delivered: Any) -> None:
-        """Take one event as daprd hands it over; returns when it is settled."""
+    async def deliver(self, delivered: Any, topic: str | None = None) -> None:
+        """Take one event as daprd, or the journal of a topic's owner, hands it over; returns when it is settled."""
         data = delivered.get("data", delivered) if isinstance(delivered, dict) else delivered
         kind = data.get("eventType") if isinstance(data, dict) else None
-        if isinstance(kind, str) and kind not in self.rules.events:
-            return  # nobody here handles it: no inbox mark, no cost
+        if isinstance(kind, str) and not self._concerns(kind, topic):
+            return  # no inbox mark, no cost
         raw = orjson.dumps(data)
         told = data if isinstance(data, dict) else {}
         producer, trace = str(told.get("origin", "")).partition("/")[0], told.get("traceparent", "")
@@ -208,6 +208,15 @@ class Service:
         if self.engine is None:
             raise Forbidden("this service takes no events")
         return self.engine
+
+    def _concerns(self, kind: str, topic: str | None) -> bool:
+        """Tell whether a type is handled here, and came from its owner or from our own dead letters."""
+        handler = self.rules.events.get(kind)
+        owners = getattr(handler.message, "topic", topic) if handler else None
+        if handler and topic not in {None, owners, f"{self.name}-dead"}:
+            log.warning("an event is dropped: it is not told by its owner", extra={"type": kind, "topic": topic})
+            return False
+        return handler is not None
 
     def _work(self, data: Any, raw: bytes) -> Work:
         try:
@@ -235,19 +244,20 @@ class Service:
         if CALLER in request.headers:
             raise Forbidden("events come from the broker, not by service invocation")
         body = orjson.loads(await request.body())
-        self.deliveries[str(body.get("topic"))] += 1
+        topic = body.get("topic")  # which our own sidecar says
+        self.deliveries[str(topic)] += 1
         self.delivering += 1
         try:
             if "entries" not in body:
-                await self.deliver(body)
+                await self.deliver(body, topic)
                 return _json({"status": "SUCCESS"})
-            return _json({"statuses": await asyncio.gather(*(self._entry(e) for e in body["entries"]))})
+            return _json({"statuses": await asyncio.gather(*(self._entry(e, topic) for e in body["entries"]))})
         finally:
             self.delivering -= 1
 
-    async def _entry(self, entry: dict[str, Any]) -> dict[str, str]:
+    async def _entry(self, entry: dict[str, Any], topic: str | None = None) -> dict[str, str]:
         try:
-            await self.deliver(entry.get("event"))
+            await self.deliver(entry.get("event"), topic)
         except Problem:
             log.exception("an event could not be settled; the broker will bring it again")
             return {"entryId": entry["entryId"], "status": "RETRY"}

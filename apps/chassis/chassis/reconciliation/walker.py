@@ -153,7 +153,7 @@ class Walker:
             events = (await self._ask(place.producer, EVENTS, wish))["events"]
             if not events:
                 raise Failed(f"{place.producer} lists events of lane {place.lane} that it does not show")
-            await asyncio.gather(*(self._service.deliver(event) for event in events))
+            await asyncio.gather(*(self._service.deliver(event, place.producer) for event in events))
             self.repaired[place.producer] += len(events)
             lost = {event: number for event, number in lost.items() if event not in {e["eventId"] for e in events}}
 

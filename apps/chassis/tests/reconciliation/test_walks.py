@@ -2,13 +2,15 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from shop import EVERY, LONG, PATIENCE, Returned, Sold, Town, sell, shop_rules, till_rules, trading, virtually
 
 from chassis import keys
+from chassis.envelope import Event
 from chassis.reconciliation.cursor import including, settled
-from chassis.sidecar import Delete, Put
+from chassis.sidecar import Answer, Delete, Put
 from chassis_testing.memory import MemoryStore
 from support.http import ask
 
@@ -43,6 +45,30 @@ async def test_a_broker_that_loses_everything_delays_and_loses_nothing() -> None
         assert sold(town) == [1] * len(THINGS)
         assert till.walker
         assert till.walker.repaired == {"shop": len(THINGS)}
+
+
+@virtually
+async def test_a_journal_tells_its_owner_s_events_and_no_others() -> None:
+    class Paid(Event):
+        topic, aggregate, key = "bank", "thing", "what"
+        what: str
+
+    town = Town()
+    town.broker.lose = lambda _topic, _entry: True
+    async with AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(town.open("shop", shop_rules()))
+        honest = town.apps["shop"]
+
+        async def lying(method: str, *how: Any) -> Answer:
+            told = await honest(method, *how)
+            return Answer(told.status, told.body.replace(b'"Sold"', b'"Paid"') if "events" in method else told.body)
+
+        town.apps["shop"] = lying
+        till = await stack.enter_async_context(town.open("till", till_rules(Sold, Paid)))
+        await sell(shop, "canoe")
+        await asyncio.sleep(LONG)
+        assert "journal-events" in town.asked
+        assert (till.walker is not None, town.counted("Paid-canoe"), town.counted("Sold-canoe")) == (True, 0, 0)
 
 
 @virtually

@@ -185,6 +185,16 @@ async def test_each_entry_of_a_bulk_is_answered(service: Service, store: MemoryS
     assert pile == {"revision": 1, "state": {"size": 2}}
 
 
+@pytest.mark.parametrize(("topic", "taken"), [("elsewhere", True), ("piles-dead", True), ("others", False)])
+async def test_an_event_counts_on_its_owner_s_topic_and_as_a_dead_letter(
+    service: Service, store: MemoryStore, topic: str, *, taken: bool
+) -> None:
+    for body in ({"topic": topic, "entries": [cloud(plain())]}, {"topic": topic, "data": plain(eventId="e-2")}):
+        heard = await ask(service.app, "POST", "/events", body=body)
+        assert b"SUCCESS" in heard.content
+    assert ("doc:pile:p" in store.rows) is taken
+
+
 async def test_a_single_event_is_taken_too(service: Service, store: MemoryStore) -> None:
     heard = await ask(service.app, "POST", "/events", body={"specversion": "1.0", "data": plain()})
     assert heard.json == {"status": "SUCCESS"}
