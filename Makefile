@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench contracts contracts-check contracts-release screenshot clean swap-test bench-replicas bench-walks bench-age storm storm-long
+.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench identity contracts contracts-check contracts-release screenshot clean swap-test bench-replicas bench-walks bench-age storm storm-long
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -97,6 +97,9 @@ contracts-check: setup ## Say which change would break who knows only the releas
 
 contracts-release: setup ## Hold us to the schemas as they are now, for good (apps/contracts/released)
 	@PYTHONPATH=tests .venv/bin/python -m published release
+
+identity: setup ## Write what follows from dapr/identity.yaml: the Configurations in dapr/cluster, the tables of docs/security.md
+	@PYTHONPATH=tests .venv/bin/python -m identity
 
 screenshot: setup ## Take the README's picture of the status page, from a real run (needs Chromium)
 	@PYTHONPATH=tests .venv/bin/python -m screenshot

@@ -28,6 +28,7 @@ from servers.engine import contained, image
 from servers.process import PartProcess, Process
 from support.installation import ask, install
 from support.polling import eventually
+from support.unscoped import unscope
 
 NAME = "notifications"  # a service of ours: to others resiliency.yaml does not apply
 PUBLISH = f"/v1.0-alpha1/publish/bulk/pubsub/{TOPIC}"
@@ -40,6 +41,7 @@ class Side:
 
     def __init__(self, root: Path, broker: Broker) -> None:
         self.home = install(root)
+        unscope(self.home.root / "components")
         http, grpc, internal, app, *self._free = free_ports(12)
         self.url = f"http://{LOOPBACK}:{http}"
         self.consumer = Consumer(app)

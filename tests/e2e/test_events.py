@@ -81,7 +81,7 @@ def test_what_cannot_be_read_becomes_a_dead_letter(
     before, marker = len(letters(system, reason)), round(10 + 0.01 * len(system.ledger("orders").letters), 2)
     kind = "text/plain" if isinstance(event, str) else "application/json"
     for sent, form in ((price_changed("DRYBAG-20", 9.99), "application/json"), (event, kind)):
-        assert system.sidecar("gateway", "POST", "/v1.0/publish/pubsub/inventory", sent, form).status == 204
+        assert system.sidecar("inventory", "POST", "/v1.0/publish/pubsub/inventory", sent, form).status == 204
     system.publish("inventory", price_changed("DRYBAG-20", marker))
     eventually(lambda: len(letters(system, reason)) == before + 1, within=15)
     eventually(lambda: price(system, "DRYBAG-20") == marker, within=15, what="the neighbours pass")

@@ -27,6 +27,7 @@ from outrigger.resources import render, render_config
 from outrigger.runtime import daprd
 from outrigger.secretfile import make_secrets
 from outrigger.template import Template, read_template, resolve
+from support.unscoped import unscope
 
 PATIENCE = 180.0  # s until all is ready, also three of each on a busy machine
 ONE: Mapping[str, int] = MappingProxyType({})
@@ -127,6 +128,7 @@ def _write_resources(home: Home, template: Template, parts: Sequence[Part], cont
     work = os.path.relpath(home.work, home.root / "apps" / "any")  # seen from an app's folder, or a baseline's
     for file in render(folders, home.resources, addresses):
         file.write_text(file.read_text().replace(USUAL_WORK, work))
+    unscope(home.resources)
     render_config(resolve(home.template.parent, str(template.common.config_file_path)), home.configs, addresses)
     for folder in (home.mail, *(part.command.folder for part in parts)):
         folder.mkdir(parents=True, exist_ok=True)

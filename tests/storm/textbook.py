@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from support.installation import REPOSITORY, Installation
+from support.unscoped import unscope
 
 NAME, LISTENER = "textbook", "listener"
 DOOR = "/place-order"
@@ -19,6 +20,7 @@ STILL = 20.0  # s without news, after which no more is expected: above what rede
 def installed(folder: Path, *choice: str) -> Installation:
     """Install it: broker, store and sidecars as always, two other apps."""
     system = Installation.at(folder, {}, choice)
+    unscope(system.home.root / "components")
     template = yaml.safe_load(system.home.template.read_text())
     template["apps"] = [_app(system, number, named) for number, named in enumerate(MODULES.items())]
     system.home.template.write_text(yaml.safe_dump(template))

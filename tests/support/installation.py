@@ -173,8 +173,8 @@ class Installation:
         return ask(self.service(service).sidecar_url, verb, path, sent, {"content-type": kind})
 
     def publish(self, topic: str, event: Any) -> None:
-        """Publish as `dapr publish --data` does: a bare body, which the sidecar wraps."""
-        assert self.sidecar("gateway", "POST", f"/v1.0/publish/pubsub/{topic}", event).status == 204
+        """Publish as `dapr publish --data` does: a bare body, which the sidecar of the topic's owner wraps."""
+        assert self.sidecar(topic, "POST", f"/v1.0/publish/pubsub/{topic}", event).status == 204
 
     def document(self, service: str, subject: str) -> dict[str, Any] | None:
         """Read a document's state from a service's store."""

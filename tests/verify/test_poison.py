@@ -40,7 +40,7 @@ def publish(system: Installation, events: list[dict[str, Any]]) -> None:
     """Publish in bulk, through a sidecar."""
     for some in _batched(events):
         body = [{"entryId": e["eventId"], "event": e, "contentType": "application/json"} for e in some]
-        heard = system.sidecar("gateway", "POST", "/v1.0-alpha1/publish/bulk/pubsub/inventory", body)
+        heard = system.sidecar("inventory", "POST", "/v1.0-alpha1/publish/bulk/pubsub/inventory", body)
         assert heard.status == 204, heard.content
 
 

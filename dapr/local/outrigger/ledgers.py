@@ -12,6 +12,7 @@ from chassis.reconciliation.cursor import origin
 from chassis.sidecar import Sidecar, SidecarError, Stored
 from outrigger.errors import LauncherError
 from outrigger.state import RunState
+from outrigger.template import EDGE
 
 CHUNK = 500
 SECONDS_TO_ANSWER = 30.0
@@ -136,7 +137,7 @@ async def close(stores: Iterable[Store]) -> None:
 
 
 def stores_of(run: RunState) -> list[Store]:
-    """Return a reader for every service of a run. Raises `LauncherError` if it has none."""
+    """Return a reader for every service of a run; the edge has no store. Raises `LauncherError` if it has none."""
     if not run.services:
         raise LauncherError("This run has parts only: the services that `dapr run` started are not known here.")
-    return [Store(name, service.sidecar_url) for name, service in run.firsts.items()]
+    return [Store(name, service.sidecar_url) for name, service in run.firsts.items() if name != EDGE]

@@ -28,8 +28,9 @@ from outrigger.ports import free_ports
 from outrigger.quiet import has_settled, told
 from outrigger.resources import replace_rendered, resource_kinds
 from outrigger.servers import BUNDLED, parts_for
-from outrigger.sidecars import deliveries, publish_probe, runs_on, topics_of
+from outrigger.sidecars import GRAVEYARD, deliveries, publish_probe, runs_on, topics_of
 from outrigger.state import ServiceState
+from outrigger.template import EDGE
 
 if TYPE_CHECKING:
     from outrigger.supervisor import Supervisor
@@ -132,7 +133,8 @@ class Swap:
         )  # fmt: skip
 
     def _services(self) -> list[ServiceState]:
-        return list(self._run.state().services.values())
+        """Return those who may use the broker: all but the edge."""
+        return [service for service in self._run.state().services.values() if service.app_id != EDGE]
 
     async def _replace(self, http: aiohttp.ClientSession, new: list[Part]) -> None:
         """Replace the component, where necessary when no message is under way between broker and app.
@@ -173,7 +175,11 @@ class Swap:
         """Publish something harmless to every topic; returns what tells whether a service has got all of it."""
         topics = {service.app_id: await topics_of(http, service) for service in self._services()}
         before = {app_id: await self._brought(http, app_id) for app_id in topics}
-        publish = partial(publish_probe, http, self._services()[0])
+        owners = {service.app_id: service for service in self._services()}
+
+        async def publish(topic: str) -> bool:
+            return await publish_probe(http, owners[topic.removesuffix(GRAVEYARD)], topic)
+
         if left := await _late(sorted(set().union(*topics.values())), _HEARD_WITHIN, publish):
             raise LauncherError(f"Nothing can be published to {left[0]} on {self._after}: see `outrigger logs`.")
 

@@ -1,0 +1,5 @@
+"""`make identity`: write what follows from dapr/identity.yaml."""
+
+from identity.rendered import renew
+
+renew()
