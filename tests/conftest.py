@@ -1,3 +1,3 @@
-"""Loaded before any test: pytest gives test modules parents of its own, and `dapr`, the folder, is not all of `dapr`."""
+"""Loaded before any test: pytest gives test modules parents of its own, and the folder `dapr` is not all of `dapr`."""
 
 import dapr  # noqa: F401 - the SDK's, which lies beside the folder; what stands in sys.modules is left alone
