@@ -1,4 +1,4 @@
-"""Finding a Go that can build daprd and other tools: the one on PATH, else the one that came into the venv as a wheel."""
+"""Finding a Go that builds daprd and other tools: the one on PATH, else the one that came into the venv as a wheel."""
 
 import os
 import re
