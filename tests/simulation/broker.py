@@ -92,10 +92,19 @@ class Broker(MemoryBroker):
         done = set()
         if heard and heard.status == 200:
             done = {s["entryId"] for s in heard.json["statuses"] if s["status"] == "SUCCESS"}
+            self._check(service, [event for n, event in enumerate(bulk) if str(n) in done])
         self.flying -= len(bulk)
         left = [event for n, event in enumerate(bulk) if str(n) not in done]
         if left:
             self._later(AGAIN, service, left)
+
+    def _check(self, service: str, taken: list[bytes]) -> None:
+        """Who says that an event is settled has it in the store: the walk over journals must not be what saves it."""
+        for event in map(orjson.loads, taken):
+            if self._is_wanted(service, event):
+                self.town.wrong.append(
+                    f"{service} took {event['eventType']} {event['subject']}, and has not settled it"
+                )
 
     def wipe(self) -> int:
         """Lose all that waits."""

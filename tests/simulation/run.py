@@ -74,7 +74,8 @@ def _open(town: Town) -> Past:
     until(town, lambda: not any(r.alive for r in town.replicas.values()), QUIET_WITHIN)
     rows = {name: dict(store.rows) for name, store in town.stores.items()}
     etags = {name: store._etag for name, store in town.stores.items()}
-    return Past(town.loop.now, rows, etags, tuple(town.people))
+    published = frozenset(e["eventId"] for events in town.broker.published.values() for e in events)
+    return Past(town.loop.now, rows, etags, tuple(town.people), published)
 
 
 def forget() -> None:

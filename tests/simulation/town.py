@@ -50,6 +50,7 @@ class Past:
     rows: Mapping[str, Mapping[str, Any]]
     etags: Mapping[str, int]
     people: tuple[str, ...]
+    published: frozenset[str]  # ids of the events that the broker took
 
 
 class Town:
@@ -63,6 +64,7 @@ class Town:
         self.loop.set_exception_handler(self._unhandled)
         self.dice = random.Random(seed)
         self.people = list(past.people) if past else []
+        self.published_before = past.published if past else frozenset[str]()
         self.stores = {name: _store(past, name) for name in RULES}
         self.hits: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()

@@ -95,6 +95,7 @@ async def judge(town: "Town", customers: list[Customer]) -> list[str]:
         *promises.strangers(told, entries),
         *promises.mails(told, mails, promises.buried(ledgers)),
         *_published(town, ledgers),
+        *_unpublished(town, ledgers),
         *_copies(town),
         *_letters(town),
         *_swept(town, ledgers),
@@ -132,6 +133,16 @@ def _published(town: "Town", ledgers: list[Ledger]) -> Iterator[str]:
                 yield f"{ledger.service} published {event['eventType']} {event['subject']}, which its journal has not"
             elif event.get("private"):
                 yield f"{ledger.service} published the private {event['eventType']} {event['subject']}"
+
+
+def _unpublished(town: "Town", ledgers: list[Ledger]) -> Iterator[str]:
+    """What counts as published was taken by the broker once, whatever became of it there."""
+    for ledger in ledgers:
+        taken = {event["eventId"] for event in town.broker.published.get(ledger.service, [])} | town.published_before
+        taken |= {letter["message"]["eventId"] for letter in ledger.letters if letter["kind"] == "publication"}
+        for event in ledger.published:
+            if event["eventId"] not in taken:
+                yield f"{ledger.service} never published {event['eventType']} {event['subject']}, and says it has"
 
 
 def _copies(town: "Town") -> Iterator[str]:
