@@ -33,9 +33,9 @@ check: ## Lint, types, architecture, unit tests
 	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers and not conformance and not swaps"
 
 test: setup check ## All of check, then everything on real sidecars and a real broker
-	.venv/bin/pytest -q -m "real or e2e or slow"
+	.venv/bin/pytest -q --durations=15 -m "real or e2e or slow"
 
-verify: verify-brokers verify-load ## Both: other brokers and stores, swaps, replicas; minutes of load, storms
+verify: verify-brokers brokers verify-load ## All three: other brokers and stores, swaps, replicas; what each broker does; minutes of load, storms
 
 verify-brokers: setup ## The whole system on RabbitMQ, Kafka and PostgreSQL, swapped and with replicas (apt-get install rabbitmq-server)
 	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
