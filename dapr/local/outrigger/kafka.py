@@ -104,11 +104,17 @@ def _prepare(home: Home, settings: Path, ports: tuple[int, int], services: Seque
     settings.write_text(properties(passwords(home.credentials, services), log, ports))
     if (log / "meta.properties").is_file():
         return
-    cluster = secrets.token_urlsafe(16)
-    command = [*_java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(settings)]
+    command = [*_java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id(), "--config", str(settings)]
     done = subprocess.run(command, executable=find_java(), capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise LauncherError(f"Kafka's folder {log} could not be made:\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+def cluster_id() -> str:
+    """Make up a cluster's name: 16 bytes as text. Kafka's tool would take one that begins with a dash for an option."""
+    while (made := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return made
 
 
 def properties(
