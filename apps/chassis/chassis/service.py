@@ -34,7 +34,7 @@ from chassis.reconciliation.cursor import origin
 from chassis.reconciliation.journals import Journals
 from chassis.reconciliation.walker import Walker
 from chassis.rules import Context, Ref, Rules, S, View
-from chassis.sidecar import CALLER, Sidecar, SidecarError, call
+from chassis.sidecar import CALLER, GRAVEYARD, Sidecar, SidecarError, call
 from chassis.work import Letter, Message, Redrive, Reply, Work
 
 KEY_LENGTH = 200
@@ -61,7 +61,7 @@ class Service:
         sidecar: Sidecar | None = None,
     ) -> None:  # fmt: skip
         """`sidecar` replaces daprd in tests."""
-        self.name, self.rules = name, rules or Rules()
+        self.name, self.rules, self.graveyard = name, rules or Rules(), name + GRAVEYARD
         self.settings = settings or process.Settings()
         self.sidecar: Sidecar = sidecar or Daprd(
             self.settings.sidecar_url, store=self.settings.store, pubsub=self.settings.pubsub,
@@ -178,11 +178,10 @@ class Service:
     def subscriptions(self) -> list[dict[str, Any]]:
         """Tell daprd what to deliver: every topic with a handled type, and this service's dead-letter topic."""
         topics = sorted({h.message.topic for h in self.rules.events.values() if not issubclass(h.message, Command)})
-        graveyard = f"{self.name}-dead"
         bulk = {**BULK, "maxAwaitDurationMs": self.settings.bulk_wait_ms}
         common = {"pubsubname": self.settings.pubsub, "route": EVENTS, "bulkSubscribe": bulk}
-        live = [{**common, "topic": t, "deadLetterTopic": graveyard} for t in topics]
-        return [*live, {**common, "topic": graveyard}] if live else []
+        live = [{**common, "topic": t, "deadLetterTopic": self.graveyard} for t in topics]
+        return [*live, {**common, "topic": self.graveyard}] if live else []
 
     async def deliver(self, delivered: Any, topic: str | None = None) -> None:
         """Take one event as daprd, or the journal of a topic's owner, hands it over; returns when it is settled."""
@@ -204,11 +203,12 @@ class Service:
     def _concerns(self, kind: str, topic: str | None) -> bool:
         """Tell whether a type is handled here, and came from its owner or from our own dead letters."""
         handler = self.rules.events.get(kind)
-        owners = getattr(handler.message, "topic", topic) if handler else None
-        if handler and topic not in {None, owners, f"{self.name}-dead"}:
-            log.warning("an event is dropped: it is not told by its owner", extra={"type": kind, "topic": topic})
+        if handler is None:
             return False
-        return handler is not None
+        ours = topic in {None, self.graveyard, getattr(handler.message, "topic", topic)}
+        if not ours:
+            log.warning("an event is dropped: it is not told by its owner", extra={"type": kind, "topic": topic})
+        return ours
 
     def _work(self, data: Any, raw: bytes) -> Work:
         try:

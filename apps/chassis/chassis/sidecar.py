@@ -24,6 +24,7 @@ from chassis.operations.circuits import Circuits
 from chassis.problems import MEDIA_TYPE, Problem
 
 CALLER = "dapr-caller-app-id"  # the header in which daprd names the app that invokes
+GRAVEYARD = "-dead"  # ends the name of an app's dead-letter topic
 
 
 class SidecarError(Exception):

@@ -16,12 +16,12 @@ from outrigger.commands import TRACES as SPANS
 from outrigger.credentials import make_credentials, passwords
 from outrigger.home import Home
 from outrigger.parts import BANK
-from outrigger.plan import folders_of, services_of
+from outrigger.plan import configs_of, folders_of, services_of
 from outrigger.postgresql import role
 from outrigger.rabbitmq import DECLARED, defined
 from outrigger.resources import TRACES, render, render_config
 from outrigger.secretfile import make_secrets
-from outrigger.template import EDGE, read_template, resolve
+from outrigger.template import EDGE, read_template
 
 TRACES_URL = "http://zipkin:9411/api/v2/spans"
 ADDRESSES = {
@@ -60,8 +60,8 @@ def _resources(home: Home, folder: Path) -> None:
     for broker in Broker:
         choice = Choice(broker, Store.POSTGRESQL)
         render(folders_of(home, template, choice), folder / "resources" / broker, ADDRESSES)
-    for name in {template.setting(app, "config_file_path") for app in template.apps} - {None}:
-        render_config(resolve(home.template.parent, name), folder / "config", ADDRESSES)
+    for config in configs_of(home, template):
+        render_config(config, folder / "config", ADDRESSES)
     settings = {**template.common.env, SPANS: TRACES_URL}
     (folder / "common.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 

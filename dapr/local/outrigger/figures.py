@@ -20,12 +20,16 @@ Figures = Counter[tuple[str, str]]
 
 async def figures_of(http: aiohttp.ClientSession, service: ServiceState) -> Figures:
     """Ask one app; one that does not answer has none."""
-    found: Figures = Counter()
     try:
         async with http.get(f"{service.app_url}/metrics") as answer:
-            text = await answer.text()
+            return read_figures(await answer.text())
     except (aiohttp.ClientError, TimeoutError):
-        return found
+        return Counter()
+
+
+def read_figures(text: str) -> Figures:
+    """Read what an app's `/metrics` say."""
+    found: Figures = Counter()
     for name, labels, figure in _LINE.findall(text):
         topic = _TOPIC.search(labels)
         found[name, topic[1] if topic else ""] += int(float(figure))

@@ -77,7 +77,7 @@ class Plan:
         """Render the components with the addresses of this run, and make the folders that they name."""
         addresses = {key: value for part in self.parts for key, value in part.addresses.items()}
         render(self.resources, self.home.resources, addresses)
-        for config in self._configs():
+        for config in configs_of(self.home, self.template):
             render_config(config, self.home.configs, addresses)
         for folder in (self.home.data, self.home.mail):
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,10 +88,6 @@ class Plan:
             part.command.folder.mkdir(parents=True, exist_ok=True)
         if not self.services:
             hand_over(self.home, addresses.get(TRACES, ""))
-
-    def _configs(self) -> set[Path]:
-        named = {self.template.setting(app, "config_file_path") for app in self.template.apps}
-        return {resolve(self.home.template.parent, name) for name in named if name}
 
 
 def make_plan(
@@ -122,6 +118,12 @@ def folders_of(home: Home, template: Template, choice: Choice) -> list[Path]:
 def kinds_of(home: Home, choice: Choice) -> set[str]:
     """Return the kinds of resources of a run, which tell what it needs beside services and sidecars."""
     return resource_kinds(folders_of(home, read_template(home.template), choice))
+
+
+def configs_of(home: Home, template: Template) -> set[Path]:
+    """Return the files of the Configurations that the template names."""
+    named = {template.setting(app, "config_file_path") for app in template.apps}
+    return {resolve(home.template.parent, name) for name in named if name}
 
 
 def services_of(template: Template) -> list[str]:

@@ -8,7 +8,6 @@ import aiohttp
 from outrigger.figures import DELIVERIES, figures_of
 from outrigger.state import ServiceState
 
-GRAVEYARD = "-dead"  # ends the name of a service's dead-letter topic; only it publishes there, as on its own
 NOBODY_S = "BrokerProbe"  # a type of event that no service handles: it is delivered, and dropped
 
 

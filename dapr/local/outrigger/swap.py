@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import aiohttp
 from pydantic import BaseModel
 
+from chassis.sidecar import GRAVEYARD
 from outrigger.choice import Broker, Choice
 from outrigger.control import Tell
 from outrigger.errors import LauncherError
@@ -28,7 +29,7 @@ from outrigger.ports import free_ports
 from outrigger.quiet import has_settled, told
 from outrigger.resources import replace_rendered, resource_kinds
 from outrigger.servers import BUNDLED, parts_for
-from outrigger.sidecars import GRAVEYARD, deliveries, publish_probe, runs_on, topics_of
+from outrigger.sidecars import deliveries, publish_probe, runs_on, topics_of
 from outrigger.state import ServiceState
 from outrigger.template import EDGE
 
@@ -178,6 +179,7 @@ class Swap:
         owners = {service.app_id: service for service in self._services()}
 
         async def publish(topic: str) -> bool:
+            """A topic is published to by its owner alone, and by who buries there."""
             return await publish_probe(http, owners[topic.removesuffix(GRAVEYARD)], topic)
 
         if left := await _late(sorted(set().union(*topics.values())), _HEARD_WITHIN, publish):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from outrigger.choice import Choice
 from outrigger.home import Home
-from outrigger.plan import folders_of
-from outrigger.resources import render, render_config, render_text
-from outrigger.template import read_template, resolve
+from outrigger.plan import configs_of, folders_of
+from outrigger.resources import TRACES, Addresses, render, render_config, render_text
+from outrigger.template import read_template
 
 FROM_AN_APP = "../../.outrigger/"
-TRACES = {("Configuration", "tracing.zipkin.endpointAddress"): "http://localhost:9411/api/v2/spans"}
+ADDRESSES: Addresses = {TRACES: "http://localhost:9411/api/v2/spans"}
 
 
 def prepare_tye(home: Home) -> Path:
@@ -21,6 +21,6 @@ def prepare_tye(home: Home) -> Path:
     template, folder = read_template(home.template), home.work / "tye"
     for path in render(folders_of(home, template, Choice()), folder, {}):
         path.write_text(render_text(path.read_text().replace(FROM_AN_APP, ".outrigger/"), {}))
-    for name in {template.setting(app, "config_file_path") for app in template.apps} - {None}:
-        render_config(resolve(home.template.parent, name), folder, TRACES)
+    for config in configs_of(home, template):
+        render_config(config, folder, ADDRESSES)
     return folder
