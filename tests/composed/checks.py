@@ -8,9 +8,9 @@ from typing import Any
 from urllib.error import HTTPError
 
 from composed.project import Project
+from servers.wheels import SERVICES
 from support.polling import eventually
 
-SERVICES = ("gateway", "orders", "inventory", "users", "payments", "notifications", "bank")
 APPS = ("gateway-a", "gateway-b", "orders", "inventory", "users", "payments", "notifications")
 ABOVE_BASE = 120  # MB at most
 ORDER = {"userId": "user-1", "items": [{"sku": "CANOE-CEDAR", "quantity": 1}]}

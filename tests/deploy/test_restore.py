@@ -13,14 +13,11 @@ import pytest
 from chassis import keys
 from chassis.journal import Head
 from delivery.members import ROOT
-from outrigger.choice import Choice, Store
 from outrigger.home import Home
-from outrigger.parts import until_answering
-from outrigger.plan import make_plan
 from outrigger.postgresql import find_postgresql
-from outrigger.processes import Child
 from outrigger.shelves import InPostgresql
 from support.installation import install
+from support.postgresql import postgresql
 
 pytestmark = pytest.mark.real
 
@@ -43,21 +40,12 @@ def statement() -> str:
 @asynccontextmanager
 async def ledger(home: Home) -> AsyncIterator[tuple[InPostgresql, list[str]]]:
     """Run PostgreSQL; yields the rows of orders, and how psql reaches them."""
-    plan = make_plan(home, home.root, 20_001, Choice(store=Store.POSTGRESQL))
-    plan.write_resources()
-    part = next(part for part in plan.parts if part.command.name == "postgresql")
-    part.prepare()
-    child = Child(part.command, lambda _: None)
-    await child.start()
-    try:
-        await until_answering(part)
+    async with postgresql(home):
         known = json.loads((home.credentials / "orders.json").read_text())["postgresql"]
         words = dict(pair.split("=", 1) for pair in known.split())
         psql = find_postgresql().server.parent / "psql"
         shelf = InPostgresql(psql, int(words["port"]), "orders", words["password"])
         yield shelf, [str(psql), known, "-X", "-v", "ON_ERROR_STOP=1", "--single-transaction"]
-    finally:
-        await child.stop(20)
 
 
 def etags(psql: list[str]) -> dict[str, str]:

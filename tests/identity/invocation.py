@@ -5,8 +5,6 @@ from identity.secured import Secured
 from identity.table import Call
 from support.http import Heard
 
-CALLER = "dapr-caller-app-id"
-
 
 def invoked(system: Secured, call: Call, question: Question, **headers: str) -> Heard:
     """Ask a question of another app."""

@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from identity.invocation import CALLER, denied, invoked
+from chassis.sidecar import CALLER
+from identity.invocation import denied, invoked
 from identity.probes import Probe, wrong
 from identity.questions import CLOSED, Question
 from identity.secured import Secured

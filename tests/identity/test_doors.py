@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from identity.invocation import CALLER
+from chassis.sidecar import CALLER
 from identity.probes import Probe, wrong
 from identity.questions import PROBLEM, Question, cancelled, delivery, price
 from identity.secured import TOKEN, Secured, asked

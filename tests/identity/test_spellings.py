@@ -8,8 +8,8 @@ from itertools import product
 
 import pytest
 
+from chassis.sidecar import CALLER
 from identity.grpc_door import grpc_door
-from identity.invocation import CALLER
 from identity.probes import Probe, disguises, spellings, wrong
 from identity.questions import Question
 from identity.secured import TOKEN, Secured

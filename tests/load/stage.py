@@ -34,7 +34,7 @@ from outrigger.template import Template, read_template, resolve
 from support.unscoped import unscope
 
 DEFAULT = Choice()
-PART_PORTS = 6  # that the parts may ask for, beside Valkey's
+PART_PORTS = 7  # that the parts may ask for; the broker asks first
 PATIENCE = 180.0  # s until all is ready, also three of each on a busy machine
 ONE: Mapping[str, int] = MappingProxyType({})
 OK = 300  # statuses below it
@@ -116,14 +116,14 @@ async def staged(
     shutil.rmtree(home.work, ignore_errors=True)
     template = read_template(home.template)
     cast = [(each, n) for each in contenders for n in range(replicas.get(each.name, 1))]
-    broker_port, *ports = free_ports(1 + PART_PORTS + 4 * len(cast))
-    free = iter([broker_port, *ports])
+    ports = free_ports(PART_PORTS + 4 * len(cast))
+    free = iter(ports)
     parts = parts_for(kinds_of(home, choice), home, partial(next, free), [contender.name for contender in contenders])
     _write_resources(home, template, choice, parts, contenders)
     each = [Ports(*(next(free) for _ in range(4))) for _ in cast]
     places = [_place(home, template, who, own, number) for (who, number), own in zip(cast, each, strict=True)]
     children = {part.command.name: Child(part.command, _ignore) for part in parts}
-    stage = Stage(home, broker_port, children, {p.app.command.name.removesuffix(".app"): p for p in places})
+    stage = Stage(home, ports[0], children, {p.app.command.name.removesuffix(".app"): p for p in places})
     try:
         await _start(stage, parts)
         yield stage

@@ -6,12 +6,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from delivery.members import members, services
 from outrigger.home import cache_folder, find_home
 from outrigger.progress import Progress
 
 UV_VERSION = "0.13.8"
 TOOLS = (f"uv=={UV_VERSION}", "hatchling>=1.28")  # what a Dockerfile and our own packages are built with
-SERVICES = ("gateway", "orders", "inventory", "users", "payments", "notifications", "bank")
+SERVICES = services(members())
 _PYTHON = "/usr/bin/python3"  # Debian's, as in the images
 _SECONDS = 900
 

@@ -4,34 +4,15 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
-from outrigger.choice import Choice, Store
 from outrigger.home import Home
-from outrigger.parts import Part, until_answering
-from outrigger.plan import make_plan
+from outrigger.parts import until_answering
 from outrigger.postgresql import find_postgresql
-from outrigger.processes import Child
+from support.postgresql import postgresql
 
 pytestmark = pytest.mark.real
-
-
-@asynccontextmanager
-async def running(home: Home) -> AsyncIterator[tuple[Part, Child]]:
-    plan = make_plan(home, home.root, 20_001, Choice(store=Store.POSTGRESQL))
-    plan.write_resources()
-    part = next(part for part in plan.parts if part.command.name == "postgresql")
-    part.prepare()
-    child = Child(part.command, lambda _: None)
-    await child.start()
-    try:
-        await until_answering(part)
-        yield part, child
-    finally:
-        await child.stop(20)
 
 
 def asked(home: Home, service: str, statement: str, **instead: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +26,7 @@ def asked(home: Home, service: str, statement: str, **instead: str) -> subproces
 
 
 async def test_a_service_reads_its_own_database_and_no_other(home: Home) -> None:
-    async with running(home):
+    async with postgresql(home):
         assert asked(home, "orders", "create table mine (x int)").returncode == 0
         assert asked(home, "orders", "select current_user").stdout == "orders\n"
         for stranger in (
@@ -60,7 +41,7 @@ async def test_a_service_reads_its_own_database_and_no_other(home: Home) -> None
 
 
 async def test_what_was_committed_survives_a_kill_and_a_run_on_another_port(home: Home) -> None:
-    async with running(home) as (part, child):
+    async with postgresql(home) as (part, child):
         asked(home, "orders", "create table kept as select 7 as x")
         killed = child.pid
         assert killed
@@ -70,5 +51,5 @@ async def test_what_was_committed_survives_a_kill_and_a_run_on_another_port(home
                 await asyncio.sleep(0.02)
         await until_answering(part)
         assert asked(home, "orders", "select x from kept").stdout == "7\n"
-    async with running(home):
+    async with postgresql(home):
         assert asked(home, "orders", "select x from kept").stdout == "7\n"
