@@ -16,8 +16,10 @@ WRITING = ("BEGIN", "INSERT", "UPDATE", "DELETE", "COMMIT", "idle in transaction
 
 def in_file(store: Path) -> bool:
     """Tell whether a transaction is being written to a SQLite file at this very moment."""
-    shared = store.with_name(f"{store.name}-shm")
-    inode = str(shared.stat().st_ino)
+    try:
+        inode = str(store.with_name(f"{store.name}-shm").stat().st_ino)
+    except FileNotFoundError:
+        return False  # nobody has it open
     return any(first <= WRITER <= last for first, last in _written(inode))
 
 
@@ -45,8 +47,13 @@ def _written(inode: str) -> Iterator[tuple[int, float]]:
 
 def _titles(server: int) -> Iterator[str]:
     """Yield what the processes of a server's connections call themselves."""
-    for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
-        try:
-            yield Path(f"/proc/{child}/cmdline").read_text().rstrip("\0 ")
-        except OSError:
-            continue  # it has gone
+    for child in _read(f"/proc/{server}/task/{server}/children").split():
+        yield _read(f"/proc/{child}/cmdline").rstrip("\0 ")
+
+
+def _read(told: str) -> str:
+    """Return what the kernel tells of a process; nothing of one that has gone: others may be killed meanwhile."""
+    try:
+        return Path(told).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,6 +1,7 @@
 """That what looks on sees."""
 
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_a_commit_is_seen_while_it_is_written(tmp_path: Path) -> None:
         assert not commits.in_file(file), "who reads writes nothing"
     finally:
         store.close()
+
+
+@pytest.mark.skipif(not commits.LOCKS.exists(), reason="only Linux tells what a process does")
+def test_who_is_killed_while_one_looks_is_in_no_commit(tmp_path: Path) -> None:
+    server = subprocess.Popen(["true"])
+    server.wait()
+    assert not commits.in_database(server.pid, "orders")
+    assert not commits.in_file(tmp_path / "store.db")
 
 
 @pytest.mark.parametrize(
