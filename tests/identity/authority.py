@@ -9,6 +9,7 @@ from chassis_testing.sidecars import require_daprd, untested
 from outrigger.commands import Command
 from outrigger.home import Home
 from outrigger.ports import LOOPBACK, free_ports
+from outrigger.runtime import version_of
 from outrigger.runtime_build import built
 from servers.process import Process
 from support.installation import REPOSITORY, reachable
@@ -32,12 +33,17 @@ class Authority:
 
 
 def require_sentry() -> Path:
-    """Return the sentry that was built with daprd; without one the test is skipped, and fails where `CI` is true."""
-    for beside in (require_daprd(), built(Home(REPOSITORY))):
-        if beside and os.access(beside.with_name("sentry"), os.X_OK):
-            return beside.with_name("sentry")
+    """Return the sentry of the daprd in use; without one the test is skipped, and fails where `CI` is true.
+
+    One of another version may refuse that daprd's kind of key.
+    """
+    sidecar, own = require_daprd(), built(Home(REPOSITORY))
+    for daprd in (sidecar, own):
+        if daprd and version_of(daprd) == version_of(sidecar) and os.access(daprd.with_name("sentry"), os.X_OK):
+            return daprd.with_name("sentry")
     return untested(
-        "NO SENTRY: service identity was not tried on real certificates. Run `make setup` without a daprd on PATH."
+        f"NO SENTRY: service identity was not tried on real certificates. Put the sentry of its version beside {sidecar}, "
+        "or run `make setup` without a daprd on PATH."
     )
 
 
