@@ -32,8 +32,10 @@ check: ## Lint, types, architecture, unit tests
 	@PYTHONPATH=tests .venv/bin/python -m deploy
 	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers and not conformance and not swaps"
 
-test: setup check ## All of check, then everything on real sidecars and a real broker
-	.venv/bin/pytest -q --durations=15 -m "real or e2e or slow"
+test: setup check ## All of check, then everything on real sidecars and a real broker, and the flow of an order on the others
+	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
+	.venv/bin/pytest -q -n auto -m "slow and not real"
+	.venv/bin/pytest -q --durations=15 -m "real or e2e"
 
 verify: verify-brokers brokers verify-load ## All three: other brokers and stores, swaps, replicas; what each broker does; minutes of load, storms
 

@@ -13,6 +13,7 @@ from support.polling import eventually
 from support.traces import EDGES, edges, traced, whole, zipkin_of
 
 pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
+core = pytest.mark.e2e  # `make test` has these too: half a minute a combination
 
 COMBINATIONS = [("rabbitmq", "sqlite"), ("kafka", "sqlite"), ("redis", "postgresql"), ("kafka", "postgresql")]
 SKUS = ["DRYBAG-10", "BARREL-30", "TENT-2", "KETTLE-1", "MAP-COAST"]
@@ -37,6 +38,7 @@ def customer(system: Installation) -> Customer:
     return Customer.registered(system)
 
 
+@core
 def test_a_hundred_orders_end_as_they_should(system: Installation) -> None:
     system.outrigger("faults", "bank", "--mode", "decline", "--rate", "0.2")
     placed = ("order", "--count", "100", "--cancel-percent", "10", "--reject-percent", "10", "--wait", "--json")
@@ -49,6 +51,7 @@ def test_a_hundred_orders_end_as_they_should(system: Installation) -> None:
     in_order(system)
 
 
+@core
 def test_one_trace_reaches_through_the_broker(system: Installation, customer: Customer) -> None:
     zipkin = zipkin_of(system)
     order, trace = traced(customer)

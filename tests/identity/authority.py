@@ -42,7 +42,7 @@ def require_sentry() -> Path:
         if daprd and version_of(daprd) == version_of(sidecar) and os.access(daprd.with_name("sentry"), os.X_OK):
             return daprd.with_name("sentry")
     return untested(
-        f"NO SENTRY: service identity was not tried on real certificates. Put the sentry of its version beside {sidecar}, "
+        f"NO SENTRY: service identity was not tried on real certificates. Put its sentry beside {sidecar}, "
         "or run `make setup` without a daprd on PATH."
     )
 
