@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from brokers.whole import broker_of, in_order, running_on
+from brokers.whole import broker_of, edited_for, in_order, running_on
 from support.customer import ENDED, Crowd, Customer
 from support.installation import Installation
 from support.polling import eventually
@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
 core = pytest.mark.e2e  # `make test` has these too: half a minute a combination
 
 COMBINATIONS = [("rabbitmq", "sqlite"), ("kafka", "sqlite"), ("redis", "postgresql"), ("kafka", "postgresql")]
+EDITED = ("kafka", "postgresql")  # chosen in the template; the others by the command line
 SKUS = ["DRYBAG-10", "BARREL-30", "TENT-2", "KETTLE-1", "MAP-COAST"]
 
 
@@ -23,7 +24,9 @@ SKUS = ["DRYBAG-10", "BARREL-30", "TENT-2", "KETTLE-1", "MAP-COAST"]
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Run the system on a broker and a store, and leave no process."""
     broker, store = request.param
-    with running_on(tmp_path_factory.mktemp(f"{broker}-{store}"), broker, store) as system:
+    start = edited_for if request.param == EDITED else running_on
+    with start(tmp_path_factory.mktemp(f"{broker}-{store}"), broker, store) as system:
+        assert (system.run.broker, system.run.store) == (broker, store)
         yield system
 
 
@@ -63,7 +66,7 @@ def test_one_trace_reaches_through_the_broker(system: Installation, customer: Cu
 
 def test_its_parts_are_shown_and_speak(system: Installation) -> None:
     names = {part["name"] for part in json.loads(system.outrigger("status", "--json").stdout)["parts"]}
-    servers = {broker_of(system)} | ({"postgresql"} if "postgresql" in system.choice else set())
+    servers = {broker_of(system)} | ({"postgresql"} if system.run.store == "postgresql" else set())
     assert servers <= names
     for server in servers:
         assert system.outrigger("logs", server).returncode == 0

@@ -17,7 +17,26 @@ SETTINGS = {"ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE), "RESERVATION_DEADLINE
 @contextmanager
 def running_on(folder: Path, broker: str, store: str, **more: str) -> Iterator[Installation]:
     """Run it and leave no process; where the machine lacks something the test is skipped, and fails in CI."""
-    system = Installation.at(folder / "a folder", {**SETTINGS, **more}, ("--broker", broker, "--store", store))
+    choice = ("--broker", broker, "--store", store)
+    with _up(Installation.at(folder / "a folder", {**SETTINGS, **more}, choice), broker, store) as system:
+        yield system
+
+
+@contextmanager
+def edited_for(folder: Path, broker: str, store: str) -> Iterator[Installation]:
+    """Run it likewise, but the choice is one line each of `dapr/dapr.yaml`, and the command line says nothing."""
+    system = Installation.at(folder / "a folder", SETTINGS)
+    template = system.home.template.read_text()
+    for usual, wanted in (("broker/redis", f"broker/{broker}"), ("store/sqlite", f"store/{store}")):
+        assert template.count(usual) == 1
+        template = template.replace(usual, wanted)
+    system.home.template.write_text(template)
+    with _up(system, broker, store):
+        yield system
+
+
+@contextmanager
+def _up(system: Installation, broker: str, store: str) -> Iterator[Installation]:
     require(system, broker, store)
     system.up()
     try:
