@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_two_minutes_without_the_broker(broker: Broker, tmp_path: Path, book: Bo
         url = system.service("orders").app_url
         with system.frozen(broker_of(system)):
             until = time.monotonic() + OUTAGE
-            orders = [customer.accepted("KETTLE-1") for _ in range(ORDERS)]
+            orders = [customer.persistently("KETTLE-1", key=str(uuid4()), within=60) for _ in range(ORDERS)]
             eventually(lambda: ask(url, "GET", "/ready").json["degraded"], within=60, what="orders says so")
             assert ask(url, "GET", "/ready").status == 200
             eventually(lambda: time.monotonic() > until, within=OUTAGE + 5)  # the span itself is what is tested

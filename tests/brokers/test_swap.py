@@ -15,7 +15,7 @@ from support.customer import ENDED, Crowd, Customer
 from support.installation import REPOSITORY, Installation
 from support.polling import eventually
 
-pytestmark = [pytest.mark.brokers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.brokers, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def customer(system: Installation) -> Customer:
 
 
 def swapped(system: Installation, broker: str) -> dict[str, Any]:
-    done = system.outrigger("swap", "--broker", broker, "--json", within=400)
+    done = system.outrigger("swap", "--broker", broker, "--json", within=500)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

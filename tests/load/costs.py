@@ -135,7 +135,6 @@ async def steadily(stage: Stage, rate: float, seconds: float) -> float:
         enough = asyncio.Event()
         asyncio.get_running_loop().call_later(seconds, enough.set)
         await crowd.come(rate, enough)
-        await crowd.all_ended(0)
         async with asyncio.timeout(SETTLED):
             while crowd.asking or confirmed.count() - before < len(crowd.placed):
                 await asyncio.sleep(0.5)

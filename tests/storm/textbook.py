@@ -14,7 +14,7 @@ from support.unscoped import unscope
 NAME, LISTENER = "textbook", "listener"
 DOOR = "/place-order"
 MODULES = {NAME: "load.textbook.textbook", LISTENER: "storm.listener"}
-STILL = 20.0  # s without news, after which no more is expected: above what redeliveries take
+STILL = 30.0  # s without news, after which no more is expected: above what redeliveries take
 
 
 def installed(folder: Path, *choice: str) -> Installation:

@@ -21,7 +21,7 @@ SETTINGS = {
     "RESERVATION_DEADLINE_SECONDS": "15",
     "LEASE": str(LEASE),
 }
-ANSWERED_WITHIN = 120.0  # s after the last order came: a circuit may be open for 30, and many wait
+ANSWERED_WITHIN = 240.0  # s after the last order came: a circuit may be open for 30, more than once, and many wait
 END_WITHIN = 30.0  # s after the last was accepted
 QUIET_WITHIN = 240.0
 ONCE_MORE = 1000  # keys at most that are asked for again

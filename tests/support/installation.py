@@ -124,8 +124,12 @@ class Installation:
         return f"{process.pid} {words}" if folder.startswith(here) or any(here in word for word in words) else None
 
     def state_of(self, name: str) -> ProcessState:
-        """Describe a process by its name, such as `orders.app`, `orders.daprd` or `valkey`."""
-        return next(state for state in self.run.processes() if state.name == name)
+        """Describe a process by its name, such as `orders.app`, `orders.daprd` or `valkey`.
+
+        One that is in no list just now, as a broker that is being wiped, does not run.
+        """
+        found = (state for state in self.run.processes() if state.name == name)
+        return next(found, ProcessState(name=name))
 
     def kill(self, name: str) -> Callable[[], bool]:
         """Kill a process without warning; returns what tells whether it has been started again."""

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Self
 from uuid import uuid4
 
@@ -99,13 +100,25 @@ class Shoppers:
         return self.asking
 
     async def all_ended(self, within: float) -> list[str]:
-        """Wait until every accepted order has ended; returns those that have not in time."""
-        deadline = time.monotonic() + within
+        """Wait until every accepted order has ended; returns those that have not in time.
+
+        A customer may be unable to look for longer (a circuit rests for 30 s). Where none saw the end, the order is asked
+        for until there is an answer, and says itself when it ended.
+        """
+        deadline, due = time.monotonic() + within, time.time() + within
         while (left := [name for name, order in self.placed.items() if order.ended is None]) or self.asking:
             if time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.1)
-        return left
+        in_time = await asyncio.gather(*(self._ended_by(due, name) for name in left))
+        return [name for name, was in zip(left, in_time, strict=True) if not was]
+
+    async def _ended_by(self, due: float, name: str) -> bool:
+        status, told = await self._insist("GET", f"{self.door}/{name}")
+        if status != OK or told["status"] not in ENDED:
+            return False
+        self.see(name, self.placed[name], told["status"])
+        return datetime.fromisoformat(told["timeline"][-1]["at"]).timestamp() <= due
 
     async def last_ended(self, count: int, within: float) -> list[str]:
         """Look at the last orders that were accepted until they have ended; returns those that have not in time."""

@@ -1,14 +1,14 @@
 """Everything is killed, again and again, while orders come in: what was accepted ends, once, and nobody is misled."""
 
 import asyncio
+import contextlib
 import itertools
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.installation import Installation, serving
@@ -43,11 +43,12 @@ def store(system: Installation, role: str) -> Path:
 
 def kill(system: Installation, role: str) -> bool:
     """Kill it in the middle of a commit, if there is one soon; tells whether there was."""
-    state = system.state_of(role)
-    assert state.pid
+    process = system.state_of(role).process()
+    assert process
     file = store(system, role)
     aimed = commits.met(lambda: commits.in_file(file), AIMED)
-    os.kill(state.pid, signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
     return aimed
 
 

@@ -2,7 +2,10 @@
 
 import sqlite3
 import subprocess
+import time
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +55,20 @@ def test_a_status_that_goes_back_is_noticed(seen: list[str], wrong: bool) -> Non
     for status in seen:
         crowd.see("o-1", order, status)
     assert bool(crowd.wrong) is wrong
+
+
+@pytest.mark.parametrize(
+    ("status", "ended_at", "late"), [("confirmed", -5, []), ("confirmed", 5, ["o-1"]), ("pending", -5, ["o-1"])]
+)
+async def test_who_could_not_look_in_time_learns_when_it_ended(status: str, ended_at: float, late: list[str]) -> None:
+    class Blind(Shoppers):
+        async def _insist(self, verb: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+            at = datetime.fromtimestamp(time.time() + ended_at, UTC).isoformat()
+            return 200, {"status": status, "timeline": [{"status": status, "at": at}]}
+
+    crowd = Blind("http://127.0.0.1:1")
+    crowd.placed["o-1"] = Placed(0.0, 0.0)
+    assert await crowd.all_ended(0) == late
 
 
 def test_memory_that_grows_is_noticed_and_its_filling_is_not() -> None:
