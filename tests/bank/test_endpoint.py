@@ -110,7 +110,7 @@ async def test_every_way_to_fail_is_an_unknown_outcome(bank: Bank, client: Daprd
     bank.trouble("slow")
     began = time.monotonic()
     assert "deadline exceeded" in await failure(client)
-    assert TIMEOUT <= time.monotonic() - began < TIMEOUT + 1.5
+    assert time.monotonic() - began >= TIMEOUT
     bank.kill()
     assert "connection refused" in await failure(client)
 

@@ -15,8 +15,8 @@ from support.polling import eventually
 
 HERE = Path(__file__).parent
 LAST = ("test_readme", "test_replicas")
-ORDER_DEADLINE = 10.0
-RESERVATION_DEADLINE = 8.0
+ORDER_DEADLINE = 15.0
+RESERVATION_DEADLINE = 12.0
 SETTINGS = {
     "ORDER_DEADLINE_SECONDS": str(ORDER_DEADLINE),
     "RESERVATION_DEADLINE_SECONDS": str(RESERVATION_DEADLINE),

@@ -9,7 +9,14 @@ from identity.questions import Question
 from identity.table import Call
 from support.http import Heard
 
-NOWHERE = Heard(500, {}, b'{"errorCode":"ERR_DIRECT_INVOKE","message":"passthrough: received empty target in Build()"}')
+EMPTY, NOT_FOUND, LATE = (
+    Heard(500, {}, b'{"errorCode":"ERR_DIRECT_INVOKE","message":"failed to invoke, id: orders, err: %b"}' % why)
+    for why in (
+        b"passthrough: received empty target in Build()",
+        b"couldn't find service: orders",
+        b"timeout waiting for address for app id orders",
+    )
+)
 CALL = Call("stranger", "orders", "POST", "/order-status")
 
 
@@ -30,13 +37,13 @@ def invoked(sidecar: Sidecar) -> Heard:
 
 @pytest.mark.parametrize("last", [Heard(200, {}, b"let in"), Heard(500, {}, b"a circuit is open")])
 def test_what_reached_nobody_is_asked_again_and_the_first_answer_counts(last: Heard) -> None:
-    sidecar = Sidecar(NOWHERE, NOWHERE, last, Heard(403, {}, b"access control policy has denied access"))
+    sidecar = Sidecar(EMPTY, NOT_FOUND, LATE, last, Heard(403, {}, b"access control policy has denied access"))
     assert invoked(sidecar) == last
-    assert sidecar.asked == 3
+    assert sidecar.asked == 4
     assert not invocation.denied(last)
 
 
 def test_what_never_reaches_anybody_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invocation, "WITHIN", 0.05)
     with pytest.raises(AssertionError, match="reaches somebody"):
-        invoked(Sidecar(NOWHERE))
+        invoked(Sidecar(EMPTY))

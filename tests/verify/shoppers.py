@@ -102,8 +102,8 @@ class Shoppers:
     async def all_ended(self, within: float) -> list[str]:
         """Wait until every accepted order has ended; returns those that have not in time.
 
-        A customer may be unable to look for longer (a circuit rests for 30 s). Where none saw the end, the order is asked
-        for until there is an answer, and says itself when it ended.
+        A customer may be unable to look for longer (a circuit rests for 30 s). Where none saw the end, the order is
+        asked for until there is an answer, and says itself when it ended.
         """
         deadline, due = time.monotonic() + within, time.time() + within
         while (left := [name for name, order in self.placed.items() if order.ended is None]) or self.asking:

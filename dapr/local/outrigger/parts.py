@@ -107,9 +107,11 @@ async def spoken(port: int, words: bytes) -> bytes:
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            writer.write(words)
-            answer = await reader.read(64)
-            writer.close()
+            try:
+                writer.write(words)
+                answer = await reader.read(64)
+            finally:
+                writer.close()
             await writer.wait_closed()
     except (OSError, TimeoutError):
         return b""

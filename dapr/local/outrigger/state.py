@@ -23,6 +23,9 @@ class Phase(StrEnum):
     STOPPING = "stopping"
 
 
+_SAME = 10.0  # s; no number comes again that soon
+
+
 class ProcessState(BaseModel):
     """One process of the run."""
 
@@ -46,7 +49,8 @@ class ProcessState(BaseModel):
             return None
         try:
             process = psutil.Process(self.pid)
-            same = self.born is None or abs(process.create_time() - self.born) < 1
+            # In whole seconds since a start of the machine that a set clock moves.
+            same = self.born is None or abs(process.create_time() - self.born) < _SAME
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None

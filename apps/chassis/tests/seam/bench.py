@@ -18,7 +18,7 @@ from chassis_testing.folder import Folder
 from chassis_testing.memory import MemoryBroker, MemorySidecar, MemoryStore
 from chassis_testing.sidecars import POLL_SECONDS, RealDaprd
 
-IMPATIENT_SECONDS = 0.3
+IMPATIENT_SECONDS = 1.0
 TOO_LARGE_FOR_BROKER = 1_300_000  # bytes of one event
 
 Rewrite = Callable[[str, Any], None]
