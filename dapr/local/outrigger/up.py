@@ -1,5 +1,6 @@
 """`outrigger up` and `down`: the side with the terminal."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -30,21 +31,22 @@ def up(home: Home, choice: Choice, *, port: int | None, detach: bool, parts_only
     console = Console(stderr=True, highlight=False)
     binary = daprd(home)
     provide(kinds_of(home, choice))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore the first
-        signal.signal(number, _interrupt)
     make = partial(make_plan, home, binary, port, choice, parts_only=parts_only, replicas=replicas)
     pid, channel = fork_supervisor(home, make)
-    try:
-        _until_ready(channel, console)
-        _say_welcome(home, detach=detach)
-        if detach:
-            channel.sendall(LEAVE)
-            return
-        _stay(channel, console)
-    except KeyboardInterrupt:
-        _stop(pid, channel, console)
-    finally:
-        channel.close()
+    with channel:
+        wish = Interrupts(pid, channel)
+        ready = _until_ready(channel, console)
+        if ready and not wish.times:
+            _say_welcome(home, detach=detach)
+            if detach:
+                channel.sendall(LEAVE)
+                return
+            _stay(channel, console)
+        if wish.times:
+            _stop(pid, wish, console)
+        elif not ready:
+            raise LauncherError("The launcher ended before everything was ready; see .outrigger/logs/launcher.log.")
+    console.print("Stopped.")
 
 
 def down(home: Home) -> bool:
@@ -64,15 +66,37 @@ def _alive(run: RunState) -> list[psutil.Process]:
     return [process for state in run.processes() if (process := state.process())]
 
 
-def _until_ready(channel: socket.socket, console: Console) -> None:
+class Interrupts:
+    """What the terminal asks for: that the supervisor stops (Ctrl-C, SIGTERM, SIGHUP), and a second time, at once.
+
+    Nothing is raised for it: that could happen in a destructor, and nobody would hear of it. Whoever listens to the
+    supervisor just comes to an end.
+    """
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        """`pid` is the supervisor's."""
+        self.times = 0
+        self._pid, self._channel = pid, channel
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore the first
+            signal.signal(number, self._come)
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        self.times += 1
+        with contextlib.suppress(OSError):  # it has ended by itself
+            os.kill(self._pid, signal.SIGTERM if self.times == 1 else signal.SIGKILL)
+            self._channel.shutdown(socket.SHUT_RD)
+
+
+def _until_ready(channel: socket.socket, console: Console) -> bool:
+    """Show what happens until all is ready (True) or there is nothing more to hear."""
     with console.status("Starting"):
         for kind, text in receive(channel):
             if kind is Kind.READY:
-                return
+                return True
             if kind is Kind.FAILED:
                 raise LauncherError(text)
             console.print(f"  {text}", markup=False)
-    raise LauncherError("The launcher ended before everything was ready; see .outrigger/logs/launcher.log.")
+    return False
 
 
 def _stay(channel: socket.socket, console: Console) -> None:
@@ -80,27 +104,16 @@ def _stay(channel: socket.socket, console: Console) -> None:
     console.print("Ctrl-C stops it.")
     for _, text in receive(channel):
         console.print(f"  {text}", markup=False)
-    console.print("Stopped.")
 
 
-def _stop(pid: int, channel: socket.socket, console: Console) -> None:
-    """Stop it; a second Ctrl-C does so at once: the kernel ends what the supervisor watches."""
-    try:
-        os.kill(pid, signal.SIGTERM)
-        with console.status("Stopping (Ctrl-C again kills)"):
-            for _ in receive(channel):
-                pass
+def _stop(pid: int, wish: Interrupts, console: Console) -> None:
+    """Wait until it has stopped; after a second Ctrl-C the kernel ends what it watched."""
+    with console.status("Stopping (Ctrl-C again kills)"):
         os.waitpid(pid, 0)
-        console.print("Stopped.")
-    except KeyboardInterrupt:
-        os.kill(pid, signal.SIGKILL)
+    if wish.times > 1:
         sys.exit(130)
 
 
 def _say_welcome(home: Home, *, detach: bool) -> None:
     if run := read_run(home.run_file):
         print(welcome(run, detached=detach), flush=True)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape that signal asks for
-    raise KeyboardInterrupt
