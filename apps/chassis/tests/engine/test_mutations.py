@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -287,6 +287,19 @@ DEFENCES: dict[str, Patch] = {
     "22 replicas probe side by side": _shared_probe_keys,
     "22 a store without rollback is refused": _trusting_probe,
 }
+
+
+def _forget_names() -> None:
+    for made in (keys.key, keys.document, keys.inbox):
+        made.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _names_of_nobody_else() -> Iterator[None]:
+    """Keep names that a mutant has made from others, and others' from it."""
+    _forget_names()
+    yield
+    _forget_names()
 
 
 def test_every_attack_has_a_defence_to_lose() -> None:

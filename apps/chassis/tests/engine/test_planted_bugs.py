@@ -228,7 +228,7 @@ def a_takeover_is_believed_without_a_look(patch: Patch) -> None:
     patch.setattr(Lanes, "_write", write)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)  # a changed literal deals other examples
 @pytest.mark.parametrize(("plant", "machine"), BUGS)
 def test_is_found(plant: Plant, machine: type[Purchases], monkeypatch: Patch) -> None:
     plant(monkeypatch)

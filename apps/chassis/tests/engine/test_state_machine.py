@@ -32,7 +32,7 @@ PROFILES = {
     "default": settings(**COMMON, max_examples=100, stateful_step_count=30, derandomize=True, database=None),
     "thorough": settings(**COMMON, max_examples=5000, stateful_step_count=50),
 }
-HUNT = settings(PROFILES["default"], max_examples=3000, phases=(Phase.generate,))
+HUNT = settings(PROFILES["default"], max_examples=20_000, phases=(Phase.generate,))
 """To find a planted bug: as the default, without making the example small."""
 
 REPLICAS = st.sampled_from(["a", "b"])
