@@ -3,7 +3,7 @@
 UV_VERSION := 0.13.8
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench identity contracts contracts-check contracts-release screenshot clean swap-test bench-brokers bench-replicas bench-walks bench-age storm storm-long venv changed service-check audit-dependencies sbom workflows workflows-check cluster-login canary promote rollback platform images compose-test
+.PHONY: help servers setup run check test verify verify-brokers verify-load brokers containers simulate simulate-bugs simulate-crashes bench identity contracts contracts-check contracts-release screenshot clean swap-test bench-brokers bench-replicas bench-walks bench-age storm storm-long venv changed service-check audit-dependencies sbom workflows workflows-check cluster-login canary promote rollback platform images compose-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -32,19 +32,19 @@ check: ## Lint, types, architecture, unit tests
 	@PYTHONPATH=tests .venv/bin/python -m deploy
 	.venv/bin/pytest -q -n auto -m "not real and not e2e and not slow and not verify and not brokers and not conformance and not swaps"
 
-test: setup check ## All of check, then everything on real sidecars and a real broker, and the flow of an order on the others
+servers: setup
 	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
+
+test: setup check servers ## All of check, then everything on real sidecars and a real broker, and the flow of an order on the others
 	.venv/bin/pytest -q -n auto -m "slow and not real"
 	.venv/bin/pytest -q --durations=15 -m "real or e2e"
 
 verify: verify-brokers brokers verify-load ## All three: other brokers and stores, swaps, replicas; what each broker does; minutes of load, storms
 
-verify-brokers: setup ## The whole system on RabbitMQ, Kafka and PostgreSQL, swapped and with replicas (apt-get install rabbitmq-server)
-	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
+verify-brokers: servers ## The whole system on RabbitMQ, Kafka and PostgreSQL, swapped and with replicas (apt-get install rabbitmq-server)
 	.venv/bin/pytest -q -m brokers
 
-verify-load: setup ## Minutes of load while everything is killed, restarted, overloaded and poisoned; a storm on each broker
-	@.venv/bin/outrigger runtime --broker kafka --store postgresql >/dev/null
+verify-load: servers ## Minutes of load while everything is killed, restarted, overloaded and poisoned; a storm on each broker
 	.venv/bin/pytest -q -m verify
 
 brokers: setup ## What each broker does behind a sidecar, one by one (about ten minutes); writes docs/brokers.md

@@ -38,8 +38,9 @@ def require_sentry() -> Path:
     One of another version may refuse that daprd's kind of key.
     """
     sidecar, own = require_daprd(), built(Home(REPOSITORY))
-    for daprd in (sidecar, own):
-        if daprd and version_of(daprd) == version_of(sidecar) and os.access(daprd.with_name("sentry"), os.X_OK):
+    alike = [own] if own and version_of(own) == version_of(sidecar) else []
+    for daprd in (sidecar, *alike):
+        if os.access(daprd.with_name("sentry"), os.X_OK):
             return daprd.with_name("sentry")
     return untested(
         f"NO SENTRY: service identity was not tried on real certificates. Put its sentry beside {sidecar}, "

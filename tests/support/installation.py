@@ -82,7 +82,7 @@ class Installation:
         ran = self.processes()
         done = self.outrigger("down")
         assert done.returncode == 0, done.stderr
-        left = [*(one for one in ran if _lives(one)), *self.strays()]
+        left = [*(one for one in ran if lives(one)), *self.strays()]
         assert not left, f"`outrigger down` left {left}"
 
     def scale(self, replicas: int, *services: str) -> None:
@@ -242,7 +242,8 @@ def serving(service: ServiceState) -> bool:
     return reachable(service.app_url, "/ready") and reachable(service.sidecar_url, "/v1.0/healthz")
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Tell whether it runs: what has ended, and waits to be reaped or was just now, does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -24,6 +24,7 @@ from outrigger.home import Home
 from outrigger.ports import free_ports
 from outrigger.runtime import daprd
 from outrigger.state import RunState, read_run
+from support.installation import lives
 
 pytestmark = pytest.mark.real
 
@@ -104,13 +105,6 @@ class Project:
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.outrigger("status", "--json").stdout)
-
-
-def lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:  # gone between the two
-        return False
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
