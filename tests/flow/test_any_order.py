@@ -134,7 +134,7 @@ def _one_of(chance: Random, likely: Mapping[T, int]) -> T:
     return one
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @for_all(chance=st.randoms(use_true_random=True))
 def test_every_order_ends_and_the_books_balance(chance: Random) -> None:
     """True chance, not Hypothesis's: what it looks for is deep, and what it finds need not be small."""

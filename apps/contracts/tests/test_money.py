@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,13 +32,11 @@ def test_is_written_with_two_places() -> None:
     assert money.dump_json(Money(9999)) == b"99.99"
 
 
-@settings(deadline=None)
 @given(amounts)
 def test_survives_the_wire(amount: Money) -> None:
     assert money.validate_json(money.dump_json(amount)) == amount
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 100)), max_size=50))
 def test_adds_without_loss(lines: list[tuple[int, int]]) -> None:
     total = sum((Money(price) * times for price, times in lines), Money(0))

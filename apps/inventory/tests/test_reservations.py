@@ -2,7 +2,6 @@
 
 import pytest
 from hypothesis import given as for_all
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from chassis.envelope import Event
@@ -150,7 +149,6 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Event], dict[str, str]]:
     return draw(st.permutations(events + repeats)), ends
 
 
-@settings(deadline=None)
 @for_all(deliveries())
 def test_any_order_of_delivery_converges(case: tuple[list[Event], dict[str, str]]) -> None:
     events, ends = case

@@ -7,7 +7,6 @@ from email.policy import default
 
 import pytest
 from hypothesis import given as for_all
-from hypothesis import settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -63,7 +62,6 @@ def test_the_same_mail_twice_is_the_same_bytes() -> None:
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=[*map(chr, range(32)), "\x7f"]), min_size=1)
 
 
-@settings(deadline=None)
 @for_all(name=names.filter(lambda name: len(name) <= 100), data=st.data())
 def test_whoever_may_register_can_be_written_to(name: str, data: st.DataObject) -> None:
     address = data.draw(st.from_regex(_pattern(), fullmatch=True).filter(lambda text: len(text) <= 254))

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given as for_all
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from chassis.envelope import Command, Event
@@ -169,7 +168,6 @@ class Till:
                 self.todo.append(follow)
 
 
-@settings(deadline=None)
 @for_all(
     confirmed=st.booleans(), approves=st.booleans(), repeats=st.integers(0, 2), draw=st.data()
 )  # fmt: skip

@@ -5,6 +5,10 @@ from typing import Any
 
 import dapr  # noqa: F401 - the SDK's, which lies beside the folder; what stands in sys.modules is left alone
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
