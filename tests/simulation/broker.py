@@ -1,7 +1,7 @@
 """The simulation's broker: it delivers in bulk to one replica of each subscriber, again and again until all is settled.
 
-It can lose, double, delay and refuse what it is given, and be wiped. What it lost it remembers, so that the world is
-not called quiet before those who should have had it have found it in the journals.
+It can lose, double, delay and refuse what it is given, be wiped, and be swapped for another one. What it lost it
+remembers, so that the world is not called quiet before those who should have had it have found it in the journals.
 """
 
 from collections import Counter
@@ -23,6 +23,8 @@ TICK = 0.01  # seconds that a bulk is waited for
 AGAIN = 0.3  # until what was not settled is brought again
 ACK_WITHIN = 4.0
 BULK = 100
+MOVES = (0.0, 0.02, 0.3, 1.0, 2.5)  # seconds from the beginning of a swap until a service's sidecars take part in it
+STILL = 0.5  # of what is published to a broker that is on its way out is not taken
 Parcel = tuple[str, bytes]  # the subscriber, the event as JSON
 
 
@@ -37,12 +39,15 @@ class Broker(MemoryBroker):
         self.waiting: dict[str, list[bytes]] = {}
         self.lost: list[Parcel] = []
         self.flying = 0
-        self.refuse = lambda topic, _entry: self._struck("event refused", topic)
+        self.newest = 0  # of the brokers that there have been, the last, and
+        self.connected = dict.fromkeys(RULES, 0)  # which each service's sidecars use
+        self.early: list[tuple[int, str, list[bytes]]] = []  # on a broker that their subscriber does not use yet
+        self.refuse = lambda topic, _entry: self._struck("event refused", topic) or self._stands_still(topic)
 
     @property
     def idle(self) -> bool:
         """Tell whether nothing is on its way."""
-        return not self.flying and not any(self.waiting.values())
+        return not self.flying and not self.early and not any(self.waiting.values())
 
     def _accept(self, topic: str, entry: Entry) -> None:
         event = orjson.dumps(entry.event)
@@ -54,7 +59,9 @@ class Broker(MemoryBroker):
             if lost:
                 self.lost.append((service, event))
             for copy in range(0 if lost else copies):
-                self._later(late + copy * self.town.dice.choice((0.0, 0.1, 2.0)), service, [event])
+                self._later(
+                    late + copy * self.town.dice.choice((0.0, 0.1, 2.0)), service, [event], self.connected[topic]
+                )
 
     def _struck(self, kind: str, topic: str) -> bool:
         if self.armed[kind, topic] <= 0:
@@ -65,14 +72,21 @@ class Broker(MemoryBroker):
 
     def put(self, service: str, event: dict[str, Any]) -> None:
         """Let somebody publish by hand."""
-        self._later(0.0, service, [orjson.dumps(event)])
+        self._later(0.0, service, [orjson.dumps(event)], self.newest)
 
-    def _later(self, delay: float, service: str, events: list[bytes]) -> None:
+    def _later(self, delay: float, service: str, events: list[bytes], on: int) -> None:
         self.flying += len(events)
-        self.town.loop.call_later(delay + self.town.dice.choice((0.0, 0.0, 0.002, 0.01)), self._arrive, service, events)
+        delay += self.town.dice.choice((0.0, 0.0, 0.002, 0.01))
+        self.town.loop.call_later(delay, self._arrive, service, events, on)
 
-    def _arrive(self, service: str, events: list[bytes]) -> None:
+    def _arrive(self, service: str, events: list[bytes], on: int) -> None:
         self.flying -= len(events)
+        if on > self.connected[service]:
+            self.early.append((on, service, events))
+            return
+        if on < self.connected[service]:
+            self.lost += [(service, event) for event in events]
+            return
         queue = self.waiting.setdefault(service, [])
         if not queue:
             self.town.loop.call_later(TICK, self._bring, service)
@@ -87,6 +101,7 @@ class Broker(MemoryBroker):
             self.town.start(self._deliver(service, bulk))
 
     async def _deliver(self, service: str, bulk: list[bytes]) -> None:
+        on = self.connected[service]
         entries = [{"entryId": str(n), "event": {"data": orjson.Fragment(event)}} for n, event in enumerate(bulk)]
         heard = await self.town.reach(service, "POST", "/events", orjson.dumps({"entries": entries}), {}, ACK_WITHIN)
         done = set()
@@ -96,7 +111,7 @@ class Broker(MemoryBroker):
         self.flying -= len(bulk)
         left = [event for n, event in enumerate(bulk) if str(n) not in done]
         if left:
-            self._later(AGAIN, service, left)
+            self._later(AGAIN, service, left, on)
 
     def _check(self, service: str, taken: list[bytes]) -> None:
         """Who says that an event is settled has it in the store: the walk over journals must not be what saves it."""
@@ -113,6 +128,28 @@ class Broker(MemoryBroker):
         for events in self.waiting.values():
             events.clear()
         return len(gone)
+
+    def swap(self) -> None:
+        """Begin to use an empty one, each service from its own moment on; what lies on the old one is lost."""
+        self.newest += 1
+        for service in self.connected:
+            self.flying += 1
+            self.town.loop.call_later(self.town.dice.choice(MOVES), self._move, service, self.newest)
+
+    def _move(self, service: str, to: int) -> None:
+        self.flying -= 1
+        left, self.waiting[service] = self.waiting.get(service, []), []
+        self.lost += [(service, event) for event in left]
+        self.connected[service] = to
+        early, self.early = self.early, []
+        for on, subscriber, events in early:
+            self._later(0.0, subscriber, events, on)
+        if left or early:
+            self.town.hit("broker swapped")
+
+    def _stands_still(self, topic: str) -> bool:
+        """Tell whether the broker that a producer uses still does not answer, as it is about to be stopped."""
+        return self.connected[topic] < self.newest and self.town.dice.random() < STILL
 
     def missed(self) -> list[str]:
         """Name what was lost, is handled by somebody, and has not been by them."""

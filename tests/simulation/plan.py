@@ -93,7 +93,8 @@ VERBS: dict[str, tuple[str, ...]] = {
     "crash after a call": ("transact", "transact", "transact", "publish", "invoke", "bind"),
 }
 CRASHES = ("crash before a call", "crash after a call")
-BROKER = ("event duplicated", "event delayed", "event refused", "event lost after its 204", "broker wiped")
+BROKER = ("event duplicated", "event delayed", "event refused", "event lost after its 204", "broker wiped",
+          "broker swapped")  # fmt: skip
 AWAY = ("users away", "inventory away", "orders away")
 OTHERS = ("process killed", "owner paused", "clock skew", "process told to leave", "bank stopped", "bank's answer lost",
           "bank slow", *AWAY)  # fmt: skip

@@ -21,6 +21,8 @@ def strike(town: "Town", trouble: Trouble) -> None:
         town.broker.armed[kind, trouble.service] += trouble.count
     elif kind == "broker wiped":
         town.hits[kind] += bool(town.broker.wipe())
+    elif kind == "broker swapped":
+        town.broker.swap()
     elif kind.endswith(" away"):
         town.away[trouble.service] = town.loop.now + trouble.seconds
     elif kind == "bank stopped":
