@@ -66,8 +66,8 @@ swap-test: setup ## 5,000 orders while the broker is swapped three times and wip
 	VERIFY_WRITES=1 .venv/bin/pytest -q -m swaps
 
 KILLS := 40
-ORDERS := 2000
 STORM = PYTHONPATH=tests .venv/bin/python -m storm $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
+storm: ORDERS := 2000
 storm: setup ## Kill, stop and wipe everything under load, then the textbook's way: BROKER= STORE= KILLS= ORDERS= RATE= SEED=
 	@.venv/bin/outrigger runtime $(CHOICE) >/dev/null
 	@$(STORM) $(CHOICE) --kills $(KILLS) --orders $(ORDERS) --beside
@@ -101,7 +101,7 @@ bench-replicas: setup ## Three replicas of each service beside one, on the same 
 bench-walks: setup ## What the walks over others' journals cost, at a steady rate (about five minutes)
 	@PYTHONPATH=tests .venv/bin/python -m load.costs walks
 
-ORDERS := 10000
+bench-age: ORDERS := 10000
 bench-age: setup ## CPU and bytes an order, thousand by thousand, to ORDERS=300000 (which takes about an hour)
 	@PYTHONPATH=tests .venv/bin/python -m load.costs age --orders $(ORDERS)
 
