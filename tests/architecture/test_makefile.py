@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 
-from outrigger.home import find_home
+from support.installation import REPOSITORY
 
 
 def test_no_variable_is_given_two_values() -> None:
-    names = re.findall(r"^(\w+) [:?]?=", (find_home().root / "Makefile").read_text(), re.MULTILINE)
+    names = re.findall(r"^(\w+) [:?]?=", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     assert names
     assert [name for name, count in Counter(names).items() if count > 1] == []

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from chassis_testing.sidecars import poll
-from outrigger.home import find_home
+from support.installation import REPOSITORY
 
 TEST = """
 import signal
@@ -29,14 +29,14 @@ def test_waits(server):
 
 
 def test_what_fixtures_started_is_ended_by_sigterm(tmp_path: Path) -> None:
-    shutil.copy(find_home().root / "conftest.py", tmp_path)
+    shutil.copy(REPOSITORY / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").touch()
     (tmp_path / "test_waiting.py").write_text(TEST)
-    run = subprocess.Popen([sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], cwd=tmp_path)
-    try:
-        poll((tmp_path / "started").exists, seconds=60, what="the test waits")
-        run.send_signal(signal.SIGTERM)
-        assert run.wait(timeout=60) == 128 + signal.SIGTERM
-        assert (tmp_path / "ended").exists()
-    finally:
-        run.kill()
+    with subprocess.Popen([sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], cwd=tmp_path) as run:
+        try:
+            poll((tmp_path / "started").exists, seconds=60, what="the test waits")
+            run.send_signal(signal.SIGTERM)
+            assert run.wait(timeout=60) == 128 + signal.SIGTERM
+            assert (tmp_path / "ended").exists()
+        finally:
+            run.kill()

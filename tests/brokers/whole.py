@@ -47,7 +47,7 @@ def require(system: Installation, broker: str, store: str) -> None:
     """Skip the test where the machine lacks something for this broker and this store; fail in CI."""
     looked = system.outrigger("doctor", "--broker", broker, "--store", store)
     if missing := [line for line in looked.stdout.splitlines() if line.startswith("BAD") and "port" not in line]:
-        untested(f"NOT TESTED on {broker} and {store}: {missing[0]}")
+        untested(f"NOT TESTED on {broker} and {store}: {'; '.join(missing)}")
 
 
 def in_order(system: Installation) -> None:

@@ -123,10 +123,11 @@ class Broker(MemoryBroker):
 
     def wipe(self) -> int:
         """Lose all that waits."""
-        gone = [(service, event) for service, events in self.waiting.items() for event in events]
-        self.lost += gone
-        for events in self.waiting.values():
-            events.clear()
+        return sum(map(self._lose, self.waiting))
+
+    def _lose(self, service: str) -> int:
+        gone, self.waiting[service] = self.waiting.get(service, []), []
+        self.lost += [(service, event) for event in gone]
         return len(gone)
 
     def swap(self) -> None:
@@ -138,8 +139,7 @@ class Broker(MemoryBroker):
 
     def _move(self, service: str, to: int) -> None:
         self.flying -= 1
-        left, self.waiting[service] = self.waiting.get(service, []), []
-        self.lost += [(service, event) for event in left]
+        left = self._lose(service)
         self.connected[service] = to
         early, self.early = self.early, []
         for on, subscriber, events in early:

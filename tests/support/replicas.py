@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 from support.customer import ENDED, Crowd, Customer
 from support.installation import Installation, ask
@@ -19,15 +20,10 @@ def names(system: Installation, service: str) -> list[str]:
     return [each["name"] for each in shown if each["appId"] == service]
 
 
-def commits(system: Installation, replica: str) -> dict[str, float]:
+def commits(system: Installation, replica: str) -> Counter[str]:
     """Count what a replica has committed, by lane; a lane that is given back takes its count along."""
     told = ask(system.service(replica).app_url, "GET", "/metrics").content.decode()
-    return {lane: float(count) for lane, count in COMMITS.findall(told)}
-
-
-def increase(before: dict[str, float], after: dict[str, float]) -> float:
-    """Add up what came to the lanes that are still held."""
-    return sum(count - before.get(lane, 0) for lane, count in after.items())
+    return Counter({lane: int(float(count)) for lane, count in COMMITS.findall(told)})
 
 
 def share_the_work(system: Installation, customer: Customer, count: int) -> None:
@@ -39,7 +35,7 @@ def share_the_work(system: Installation, customer: Customer, count: int) -> None
         pass
     assert {customer.ended(order, within=60)["status"] for order in crowd.accepted.values()} <= ENDED
     # An idle one commits too, for its lease; a busy one does so for every batch.
-    shares = {replica: increase(before[replica], commits(system, replica)) for replica in replicas}
+    shares = {replica: (commits(system, replica) - before[replica]).total() for replica in replicas}
     assert min(shares.values()) >= 5, shares
 
 
