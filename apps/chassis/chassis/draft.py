@@ -5,10 +5,11 @@ Later messages see earlier ones' changes: a hot document costs no conflict withi
 """
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 from pydantic import BaseModel
@@ -73,6 +74,15 @@ class Base:
     docs: dict[str, Doc] = field(default_factory=dict)
 
 
+def new_id() -> UUID:
+    """Draw an id that begins with the time (RFC 9562, version 7): ids of one moment lie side by side in an index.
+
+    So a batch writes few pages of the store, however many it has.
+    """
+    chance = uuid4().int % (1 << 80) | 0x7 << 76  # behind the time version 7 is laid out as version 4
+    return UUID(int=int(time.time() * 1000) << 80 | chance)
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Where events come from; fixed when the message was admitted, so that a repeated run gives the same events."""
@@ -84,10 +94,10 @@ class Cause:
     traceparent: str
 
     def envelope(self, event: Event, revision: int, index: int) -> dict[str, Any]:
-        """Wrap one event; ids follow from the seed."""
+        """Wrap one event; ids follow from the seed, in order."""
         return {
             "eventType": event.event_type,
-            "eventId": str(UUID(int=(self.seed + index) % (1 << 128), version=4)),
+            "eventId": str(UUID(int=self.seed + index)),
             "timestamp": timestamp(self.now),
             "version": event.version,
             "payload": event.model_dump(mode="json", by_alias=True),

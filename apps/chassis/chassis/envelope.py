@@ -97,11 +97,9 @@ def invalid(error: ValidationError, what: str) -> Invalid:
 class Catalogue:
     """The event classes a service can read, by type and version."""
 
-    def __init__(self, classes: list[type[Event]] | None = None) -> None:
-        """Start with `classes`."""
+    def __init__(self) -> None:
+        """Start empty."""
         self._classes: dict[str, dict[str, type[Event]]] = {}
-        for each in classes or []:
-            self.add(each)
 
     def add(self, event: type[Event]) -> None:
         """Know the newest class of an event and its older versions."""

@@ -135,8 +135,7 @@ class Executor:
             if self.closed:
                 raise Fenced
             await self._moved.wait()
-        last = min(self.head.tail, after + PAGE)
-        wanted = range(after + 1, last + 1)
+        wanted = range(after + 1, min(self.head.tail, after + PAGE) + 1)
         if len(recent := self.recent(wanted)) == len(wanted):
             return list(recent.items())
         stored = await self.sidecar.read([keys.record(self.number, n) for n in wanted])

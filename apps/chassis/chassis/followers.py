@@ -8,14 +8,13 @@ import asyncio
 import inspect
 import logging
 import math
-import uuid
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chassis.draft import Cause, states
+from chassis.draft import Cause, new_id, states
 from chassis.envelope import Command, Envelope
 from chassis.executor import Executor
 from chassis.operations import tracing
@@ -285,5 +284,5 @@ class Commands:
         handler = self.rules.commands[type(command).__name__]
         correlation = str(event.get("correlationId") or "")
         now = self._clock()
-        cause = Cause(uuid.uuid4().int, now, key, correlation, tracing.traceparent())
+        cause = Cause(new_id().int, now, key, correlation, tracing.traceparent())
         return Message(key, handler, command, Context(now, key, correlation), cause, reaction=True)

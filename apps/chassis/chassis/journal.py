@@ -104,8 +104,7 @@ class Lanes:
 
     async def one(self, number: int) -> Lane:
         """Read one lane."""
-        stored = (await self.sidecar.read([keys.head(number)])).get(keys.head(number))
-        return self._lane(number, stored)
+        return self._lane(number, (await self.sidecar.read([keys.head(number)])).get(keys.head(number)))
 
     async def settle(self, number: int, commit_before: str) -> None:
         """Make a transaction of unknown outcome either committed or dead for ever.

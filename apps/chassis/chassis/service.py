@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import signal
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from starlette.types import ASGIApp
 
 from chassis import keys, process
 from chassis.daprd import Daprd
-from chassis.draft import Cause, states
+from chassis.draft import Cause, new_id, states
 from chassis.engine import Engine, StoreUnfit
 from chassis.envelope import Command, Envelope
 from chassis.http.bodies import RENDERED, parsed
@@ -114,7 +113,7 @@ class Service:
         """Run a command; returns `reply`, or the first one where the key was used before. Raises `Problem`."""
         if self.engine is None:
             raise TypeError(f"service {self.name!r} has no rules, so it takes no commands")
-        seed, now = uuid.uuid4(), self.engine.clock()
+        seed, now = new_id(), self.engine.clock()
         name = key.id if key else f"command/{seed.hex}"
         handler = self.rules.commands[type(command).__name__]
         work = Message(
@@ -228,7 +227,7 @@ class Service:
             raise Invalid(f"nothing here handles {envelope.event_type}", field="eventType")
         now, correlation = self._engine().clock(), envelope.correlation_id or ""
         context = Context(now, envelope.event_id, correlation, envelope.revision, envelope.origin)
-        cause = Cause(uuid.uuid4().int, now, envelope.event_id, correlation, tracing.traceparent())
+        cause = Cause(new_id().int, now, envelope.event_id, correlation, tracing.traceparent())
         event, place = self.rules.catalogue.read(envelope), origin(envelope.origin, envelope.event_type)
         return Message(envelope.event_id, handler, event, context, cause, raw=data, origin=place)
 

@@ -22,7 +22,9 @@ def test_a_bare_envelope_published_by_hand_is_an_order() -> None:
             "payload": {"orderId": "12345", "userId": "user-789", "items": [], "total": 99.99},
         }
     )  # fmt: skip
-    event = Catalogue([OrderCreated]).read(envelope)
+    catalogue = Catalogue()
+    catalogue.add(OrderCreated)
+    event = catalogue.read(envelope)
     assert event == OrderCreated(order_id="12345", user_id="user-789", items=(), total=Money(9999))
 
 

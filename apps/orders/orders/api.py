@@ -5,10 +5,10 @@ Methods have fixed names and take ids in the query or the body: the sidecar's ci
 
 from collections.abc import Sequence
 from typing import Annotated
-from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
+from chassis.draft import new_id
 from chassis.problems import Invalid, NotFound
 from chassis.service import Reply, Service
 from contracts.orders import (
@@ -47,7 +47,7 @@ class Api:
     async def place(self, wish: OrderRequest, request: Request) -> Reply:
         """Accept an order (202), or raise `Invalid`; the same Idempotency-Key gets the same answer again."""
         key = self._service.key(request, caller=wish.user_id, body=await request.body())
-        command = PlaceOrder(order_id=str(uuid4()), user_id=wish.user_id, items=wish.items)
+        command = PlaceOrder(order_id=str(new_id()), user_id=wish.user_id, items=wish.items)
         reply = Reply.of(OrderAccepted(order_id=command.order_id, status=Status.PENDING), status=202)
         try:
             return await self._service.submit(command, reply, key=key)

@@ -303,6 +303,7 @@ def test_older_versions_are_upcast() -> None:
         pile: str
         weight: int
 
-    catalogue = Catalogue([Renamed])
+    catalogue = Catalogue()
+    catalogue.add(Renamed)
     old = Envelope.parse(plain(eventType="Renamed"))
     assert catalogue.read(old) == Renamed(pile="p", weight=0)
