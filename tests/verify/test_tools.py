@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 
+from chassis_testing.sidecars import untested
 from verify import commits
 from verify.shoppers import Placed, Shoppers
 from verify.watch import Watch
 
 
-@pytest.mark.skipif(not commits.LOCKS.exists(), reason="only Linux tells who holds a lock")
+@pytest.fixture
+def told_by_the_kernel() -> None:
+    """Only Linux tells who holds a lock, and what a process does."""
+    if not commits.LOCKS.exists():
+        untested(f"{commits.LOCKS} is not there, so a commit cannot be seen from outside")
+
+
+@pytest.mark.usefixtures("told_by_the_kernel")
 def test_a_commit_is_seen_while_it_is_written(tmp_path: Path) -> None:
     file = tmp_path / "store.db"
     store = sqlite3.connect(file, isolation_level=None)
@@ -33,7 +41,7 @@ def test_a_commit_is_seen_while_it_is_written(tmp_path: Path) -> None:
         store.close()
 
 
-@pytest.mark.skipif(not commits.LOCKS.exists(), reason="only Linux tells what a process does")
+@pytest.mark.usefixtures("told_by_the_kernel")
 def test_who_is_killed_while_one_looks_is_in_no_commit(tmp_path: Path) -> None:
     server = subprocess.Popen(["true"])
     server.wait()

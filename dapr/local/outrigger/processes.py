@@ -22,11 +22,15 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class Backoff:
-    """How long to wait before the next start, in seconds: doubled with every death, reset by a long enough life."""
+    """How long to wait before the next start, in seconds: doubled with every death, reset by a long enough life.
+
+    A sidecar that finds no broker ends within a second, and a start is cheap: who waits longer is away when the broker
+    is back. What has lived longer was killed, and is missed.
+    """
 
     first: float = 0.2
-    longest: float = 15.0
-    forgiven_after: float = 10.0
+    longest: float = 5.0
+    forgiven_after: float = 3.0
     _next: float = field(default=0.0, init=False)
 
     def after(self, lived: float) -> float:
