@@ -30,7 +30,7 @@ def order(page: Page, button: str = "Place order") -> Locator:
     page.get_by_role("button", name=button).click()
     expect(page.locator("#said")).to_contain_text("Accepted as ", timeout=SOON)
     name = (page.locator("#said").text_content() or "").split()[-1]
-    line = page.locator(f"li.order[data-order^='{name}']")
+    line = page.locator(f"li.order[data-order$='{name}']")
     expect(line).to_be_visible(timeout=SOON)
     return line
 
