@@ -142,8 +142,8 @@ def _set_aside(home: Home) -> None:
     """
     if home.mail.is_dir():
         aside = Path(tempfile.mkdtemp(prefix="bench-mail-", dir=home.work.parent))
-        atexit.register(shutil.rmtree, aside)
-        home.mail.rename(aside / home.mail.name)
+        atexit.register(shutil.rmtree, aside, ignore_errors=True)
+        home.mail.rename(aside)
 
 
 def _write_resources(
